@@ -1,6 +1,6 @@
 r"""minilift: neural networks trained by implicit steps, the derivation as code.
 
-ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation as block-wise descent on one quadratic penalty
+ProxProp, LocoProp, Semi-Implicit BP and plain backpropagation, written as block-wise descent on one quadratic penalty
 energy, in NumPy and CuPy. Start with `Network` or `mlp`, a method such as `ProxProp`, and `fit`.
 """
 
@@ -160,7 +160,7 @@ __all__ = [
 ]
 
 
-# what is loaded when it is first asked for: whoever trains has no need of it
+# names that are loaded on first use, since training does not need them
 LATER = {**dict.fromkeys(["Argmin", "Check", "Decreases", "Equal", "Gradient", "Mend", "Report", "verify"],
                          "minilift.checks"),
          "plots": "minilift.plots",
@@ -173,7 +173,7 @@ for _kind in (Map, Transfer, Loss, optim.Schedule, State):
     guided(_kind)
 if not TYPE_CHECKING:
     def __getattr__(name):
-        """Load what `LATER` has, or say what a name that other libraries use is called here."""
+        """Load a name in `LATER`, or say what a name from another library is called here."""
         if name not in LATER:
             raise unknown_export(name, __all__)
         try:
@@ -188,6 +188,6 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, those that are loaded later too, and the modules that are loaded."""
+    """Return the public names, including those loaded later, and the modules that are loaded."""
     modules = [name for name, thing in globals().items() if getattr(thing, "__name__", "").startswith("minilift.")]
     return sorted({*__all__, *modules, *(name for name in globals() if name.startswith("__"))})

@@ -4,19 +4,19 @@ r"""Data sets: embedded digits, generated curves and toy sets, and published set
 >>> data.X_train.shape, data.y_train.shape
 ((1437, 64), (1437,))
 
-Images are rows: X is float32 in [0, 1], shape (N, height · width · channels) in this order; labels are int64
-from 0. `Dataset.images` gives (N, height, width, channels), `Dataset.autoencoder` makes inputs the targets.
+Images are rows: X is float32 in [0, 1], of shape (N, height · width · channels) in this order; labels are int64
+from 0. `Dataset.images` returns (N, height, width, channels); `Dataset.autoencoder` makes the inputs the targets.
 
 `mnist`, `fashion_mnist`, `usps` and `cifar10` read their files from a folder, and download what is missing.
 The folder is the argument `folder`, else the environment variable MINILIFT_DATA, else pooch's cache folder;
-files are looked for in its subfolder named after the set and in the folder itself, and downloads go to the
-subfolder. What is read is checked: a published file against its published SHA-256; a file that somebody
-unpacked, or packed again, against the SHA-256 of its contents where that is known (MNIST, CIFAR-10 unpacked;
-for Fashion-MNIST and USPS it is not, these are taken only as published). The one exception is a `usps.npz`
-put there by hand, of which only the form can be checked.
+files are sought in its subfolder named after the set and in the folder itself, and downloads go to the
+subfolder. Every file is checked: a published file against its published SHA-256; a file that was unpacked,
+or repacked, against the SHA-256 of its contents where that is known (MNIST, CIFAR-10 unpacked; it is not known
+for Fashion-MNIST and USPS, which are accepted only as published). The one exception is a `usps.npz` put there
+by hand, of which only the format can be checked.
 
 The readers (`decompress`, `read_tar`, `parse_idx`, `parse_cifar10`, `parse_libsvm`, `parse_npz`) take bytes,
-give whole arrays or raise `DatasetError`, and use memory in proportion to the sizes that they expect.
+return whole arrays or raise `DatasetError`, and use memory in proportion to the sizes that they expect.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ from minilift.support.spellings import guided, spelled
 @guided
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Training and test samples, and where they come from.
+    """Training and test samples, and their source.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Dataset:
     y_train, y_test : array
         Labels (N,), int64, from 0 to n_classes − 1; or real targets (N, m), float32.
     image_shape : (height, width, channels) or None
-        None where the samples are not images.
+        None if the samples are not images.
     n_classes : int or None
         None for real targets.
     source, licence : str
-        Where the data come from (with what to cite), and under which terms.
+        The origin of the data (with what to cite), and their terms of use.
 
     Examples
     --------
@@ -132,9 +132,9 @@ class Dataset:
         return replace(self, X_train=X_train, y_train=X_train, X_test=X_test, y_test=X_test, n_classes=None)
 
     def standardized(self) -> Dataset:
-        """Return the set with each input, and each real target, of mean 0 and deviation 1 in the training part.
+        """Return the set with each input, and each real target, scaled to mean 0 and deviation 1 in the training part.
 
-        What is constant there is shifted alone. The test part is shifted and scaled by the same numbers.
+        Constant columns are only shifted. The test part is shifted and scaled by the same numbers.
 
         Examples
         --------
@@ -156,16 +156,16 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
     Parameters
     ----------
     X, y : arrays with N rows each
-        Or what NumPy makes arrays of numbers of: lists, tables of pandas.
+        Or anything that NumPy converts to arrays of numbers: lists, pandas tables.
     fraction : float
-        Share of the second part, above 0 and below 1; at least one sample goes to either part.
+        Share of the second part, above 0 and below 1; at least one sample goes to each part.
     seed : int or numpy.random.Generator
         The same seed and N give the same parts. Classes are not balanced.
 
     Returns
     -------
     (X, y), (X, y)
-        The first part and the second one, copies in random order.
+        The first and the second part, copies in random order.
 
     Examples
     --------
@@ -195,14 +195,14 @@ def split(X: Any, y: Any, fraction: float, seed: int | np.random.Generator = 0) 
 def digits() -> Dataset:
     """Return the embedded UCI optical digits: 1437 + 360 images of 8×8 pixels, 10 classes.
 
-    The 1797 images of the repository's test part (Alpaydin and Kaynak, 1998), which scikit-learn carries too;
+    These are the 1797 images of the repository's test part (Alpaydin and Kaynak, 1998), also part of scikit-learn;
     intensities 0 … 16 are divided by 16. The split is stored with the data: a fifth of each class, drawn once
     at random, is the test set. It mixes the writers, so that test accuracies are those for known hands.
 
     Raises
     ------
     DatasetError
-        If the file is not found or does not have the SHA-256 that its manifest gives.
+        If the file is not found or does not have the SHA-256 given in its manifest.
 
     Examples
     --------
@@ -221,7 +221,7 @@ def digits() -> Dataset:
 
 
 def digits_manifest():
-    """Return what the manifest says about the embedded digits, a dictionary."""
+    """Return the manifest's entry for the embedded digits, a dictionary."""
     path = data_folder() / "manifest.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))["digits.npz"]
@@ -246,16 +246,16 @@ def data_folder():
 def curves(n_train: int = 20000, n_test: int = 10000, seed: int | np.random.Generator = 0) -> Dataset:
     r"""Return CURVES: 28×28 images of random smooth curves, for autoencoders (the targets are the images).
 
-    After Hinton and Salakhutdinov (Science 313, 2006), whose curves are made from three random points of the
-    plane, so that the images have six degrees of freedom. How their program draws is not known to us; this is
-    our way. The points :math:`p_0, p_1, p_2` are uniform on a square two pixels inside the image, and the
+    They follow Hinton and Salakhutdinov (Science 313, 2006), whose curves are made from three random points of
+    the plane, so that the images have six degrees of freedom. How their program draws is not known to us; this
+    is our way. The points :math:`p_0, p_1, p_2`, uniform on a square two pixels inside the image, are the
     control points of a quadratic Bézier curve (a cubic one would have eight degrees of freedom),
 
     .. math:: q(t) = (1 - t)^2 p_0 + 2 t (1 - t) p_1 + t^2 p_2,
 
     and ink is spread evenly along its length with a Gaussian pen of 0.7 pixels: the pixel at x has intensity
     :math:`\min\{1, \int e^{-\|x - q(s)\|^2 / 2\sigma^2} ds / \sqrt{2\pi}\sigma\}`, which is 1 on a straight
-    stroke. That is smooth in the six numbers (no aliasing). Losses are not comparable with those on the
+    stroke. The image is smooth in the six numbers (no aliasing). Losses are not comparable with those on the
     original files.
 
     Parameters
@@ -284,7 +284,7 @@ def curves(n_train: int = 20000, n_test: int = 10000, seed: int | np.random.Gene
 def draw_curves(points, size=28, pen=0.7, samples=128):
     """Return images (N, size²) of quadratic Bézier curves; control points (N, 3, 2) in pixels, pen = σ.
 
-    The integral along the curve is a sum over `samples` points: to 0.003, and to 0.007 at the tip of a cusp.
+    The integral along the curve is a sum over `samples` points, accurate to 0.003, and to 0.007 at the tip of a cusp.
     """
     p0, p1, p2 = points[:, 0, None], points[:, 1, None], points[:, 2, None]
     t = ((np.arange(samples, dtype=np.float32) + 0.5) / samples)[:, None]
@@ -292,7 +292,7 @@ def draw_curves(points, size=28, pen=0.7, samples=128):
     velocity = 2 * (1 - t) * (p1 - p0) + 2 * t * (p2 - p1)
     ink = np.sqrt((velocity ** 2).sum(axis=2)) / (samples * math.sqrt(2 * math.pi) * pen)
     pixels = np.arange(size, dtype=np.float32)[:, None]
-    # the Gaussian pen is a product of one factor a coordinate: its integral is a product of matrices
+    # the Gaussian pen is a product of one factor per coordinate: its integral is a product of matrices
     across = np.exp((pixels - q[:, None, :, 0]) ** 2 / (-2 * pen ** 2))  # (N, size, samples)
     down = np.exp((pixels - q[:, None, :, 1]) ** 2 / (-2 * pen ** 2)) * ink[:, None]
     return np.minimum(down @ across.transpose(0, 2, 1), 1).reshape(len(points), -1)
@@ -305,9 +305,9 @@ def spirals(n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int | np
     Parameters
     ----------
     n : int
-        Samples in all; a fifth, drawn at random, is the test set.
+        Total number of samples; a fifth, drawn at random, is the test set.
     classes : int
-        Arms, each of one turn, at least 2.
+        Number of arms, at least 2, each of one turn.
     noise : float
         Standard deviation of the normal noise on each coordinate.
     seed : int
@@ -359,9 +359,9 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
     Parameters
     ----------
     n : int
-        Samples in all; a fifth, drawn at random, is the test set.
+        Total number of samples; a fifth, drawn at random, is the test set.
     widths : (int, int, int)
-        Inputs, hidden units and outputs of the teacher.
+        Numbers of inputs, hidden units and outputs of the teacher.
     noise : float
         Standard deviation of the normal noise on the targets.
     seed : int
@@ -384,7 +384,7 @@ def teacher(n: int = 1000, widths: Sequence[int] = (10, 20, 1), noise: float = 0
 
 
 def mean_and_deviation(array):
-    """Return mean and standard deviation over samples, in float64; of what is constant the deviation is 1."""
+    """Return mean and standard deviation over samples, in float64; for constant columns the deviation is set to 1."""
     mean, deviation = (measure(axis=0, dtype=np.float64) for measure in (array.mean, array.std))
     varies = (array.max(axis=0) > array.min(axis=0)) & (deviation > 0)  # the square of 1e-200 is 0
     return np.where(varies, mean, array[0]), np.where(varies, deviation, 1.0)
@@ -394,7 +394,7 @@ def toy_arguments(name, n, noise, seed, columns):
     """Return the random generator and n, after checking the arguments that toy sets share."""
     number_between(f"{name}: noise", noise, 0, 1e30)  # float32 holds 3e38
     n = whole_number(f"{name}: n", n, 10)
-    fits_in_memory(f"{name}: n samples", 4 * 8 * n * columns)  # in float64, and on the way
+    fits_in_memory(f"{name}: n samples", 4 * 8 * n * columns)  # in float64, with intermediate arrays
     return random_generator(f"{name}: seed", seed), n
 
 
@@ -436,12 +436,12 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     Parameters
     ----------
     folder : path, optional
-        Where the files are, or go to; see the module's first lines. Default: MINILIFT_DATA, else the cache.
+        Where the files are, or are to go; see `minilift.datasets`. Default: MINILIFT_DATA, else the cache.
 
     Raises
     ------
     DatasetError
-        If a file is neither there nor to be had from the network, or is damaged.
+        If a file is neither there nor available from the network, or is damaged.
 
     Examples
     --------
@@ -467,7 +467,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 
 
 def idx_set(name, folder):
-    """Return MNIST or a set in its four files."""
+    """Return MNIST, or a set with the same four files."""
     contents = fetch(name, folder)
     arrays = []
     for part, shape in MNIST_SHAPES.items():
@@ -490,8 +490,8 @@ def idx_pair(images, labels, images_name, labels_name, shape):
 def usps(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return USPS: 7291 + 2007 images of handwritten digits, 16×16 pixels, 10 classes.
 
-    From the files of the libsvm collection, whose values in [−1, 1] and labels 1 … 10 become [0, 1] and
-    0 … 9. A file `usps.npz` put into the folder by hand is taken instead: x_train (7291, 256) and x_test
+    It is read from the files of the libsvm collection, whose values in [−1, 1] and labels 1 … 10 are mapped to
+    [0, 1] and 0 … 9. A file `usps.npz` put into the folder by hand is used instead: x_train (7291, 256) and x_test
     (2007, 256) in [0, 1], y_train and y_test from 0. Parameters and errors are those of `mnist`.
 
     Examples
@@ -540,8 +540,8 @@ def check_range(X, low, high, name):
 def cifar10(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return CIFAR-10: 50000 + 10000 colour images of 32×32 pixels, 10 classes.
 
-    Read from the binary edition, the archive or its unpacked `data_batch_*.bin` and `test_batch.bin` (in the
-    folder or in its `cifar-10-batches-bin`). The files hold the three colours one after another; here each
+    It is read from the binary edition, either the archive or its unpacked `data_batch_*.bin` and `test_batch.bin` (in
+    the folder or in its `cifar-10-batches-bin`). The files hold the three colours one after another; here each
     image is (height, width, colour), flattened in this order: X is (N, 3072), 737 MB in all. Nothing is
     centred. Parameters and errors are those of `mnist`.
 
@@ -612,7 +612,7 @@ def load(name: str, **options: Any) -> Dataset:
     Raises
     ------
     ValueError
-        If there is no such set, or an option that it does not have; with the nearest name that there is.
+        If there is no such set, or it does not have an option; the message suggests the nearest name.
     DatasetError
         If it cannot be read or downloaded.
 

@@ -1,4 +1,4 @@
-r"""The penalty energy of ProxProp: its partial gradients by hand, the local problems in θ, Algorithms 1 and 2.
+r"""The penalty energy of ProxProp: its partial gradients, derived by hand, the local problems in θ, Algorithms 1 and 2.
 
 .. math:: E(\theta, a, z) = L_y(\varphi(\theta_D, a_{D-1}))
             + \sum_{l<D} \tfrac{\gamma}{2}\|\sigma(z_l) - a_l\|^2
@@ -7,11 +7,11 @@ r"""The penalty energy of ProxProp: its partial gradients by hand, the local pro
 On a forward pass both penalties vanish and E is the training loss J. Proposition 1: one sweep of block-wise descent
 on E, from the last layer to the first, with γ = ρ = 1/τ and step τ, is one step of gradient descent on J.
 
-The methods of `minilift.methods.backward` share one sweep. ProxProp, LocoProp and SIBP put the `local` problem of a
-block in the place of the step in θ_l, each with a gap of its own. They work in differences and form no half steps;
-`algorithm_1` and `algorithm_2` write them out, and tests hold the two equal.
+The methods of `minilift.methods.backward` share one sweep. ProxProp, LocoProp and SIBP replace the step in θ_l by
+the `local` problem of a block, each with its own gap. They work with differences and form no half steps; `algorithm_1`
+and `algorithm_2` write the half steps out, and tests check that both forms agree.
 
-`a` and `z` are lists as in `State`, of which z_D is not a variable of E and is not read. On a graph a_{l−1} stands for
+`a` and `z` are lists as in `State`; z_D is not a variable of E and is not read. On a graph a_{l−1} stands for
 all values that map or join l reads, and each join has a penalty like that of a map.
 """
 
@@ -27,37 +27,37 @@ from minilift.support.backend import array_module, as_array
 
 
 class Block(NamedTuple):
-    r"""One block of variables, θ_l, and what a method may know when it proposes a step in it.
+    r"""One block of variables, θ_l, and everything a method may use when it proposes a step in it.
 
     Attributes
     ----------
     l, depth : int
-        Index of the map, and of the last one. Of maps that share θ_l, l is the first one's.
+        Index of the map, and of the last one. If maps share θ_l, l is the index of the first.
     last : bool
         Whether this is the last map, and no other shares its θ.
     phi : map
         φ_l.
     f : transfer
-        The elementwise activation that directly follows the map (identity where something else does); on the last
-        map the transfer inside the loss, softmax say.
+        The elementwise activation that directly follows the map (the identity if something else does); for the last
+        map, the transfer inside the loss, softmax say.
     theta : array
         θ_l before the step.
     a : array
-        a_{l−1}, the map's input in the forward pass. Where maps share θ_l, the rows of all their inputs are stacked,
-        and so are those of z, g_a and g: the step is that of one map with so many samples.
+        a_{l−1}, the map's input in the forward pass. If maps share θ_l, the rows of all their inputs are stacked,
+        and so are those of z, g_a and g: the step is that of one map with that many samples.
     z : array
         z_l = φ_l(θ_l, a_{l−1}).
     g_a : array or None
-        ∂J/∂f(z_l), not masked by f': where f is all of σ_l this is ∂J/∂a_l. None on the last map, and where that is
-        one of several that share θ_l.
+        ∂J/∂f(z_l), not masked by f': if f is all of σ_l this is ∂J/∂a_l. None for the last map, and for maps that share
+        its θ.
     g : array
         g_l = ∂J/∂z_l.
     weight : float
         Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
     k, thetas : int
-        Number of θ_l in `Network.parameters`, counted from 1, and how many θ there are: l and depth on a chain.
+        Number of θ_l in `Network.parameters`, counted from 1, and the total number of θ: l and depth on a chain.
     f_inside : transfer
-        As f, but on the last map the identity (SIBP), the loss being outside of the network.
+        As f, but the identity for the last map (SIBP), where the loss is outside the network.
 
     Examples
     --------
@@ -88,21 +88,21 @@ class Block(NamedTuple):
 
 
 def stacked(uses):
-    """Return a, z, g_a and g of all uses of one θ, each (a, z, g_a, g) and the last use first, as one.
+    """Return a, z, g_a and g stacked over all uses of one θ; `uses` has a tuple for each, the last use first.
 
-    There is no g_a if one of them has none.
+    g_a is None if it is None for any of them.
     """
     return [None if any(part is None for part in parts) else array_module(*parts).concatenate(parts)
             for parts in zip(*reversed(uses))]
 
 
 class OwnBlock(NamedTuple):
-    """One block of parameters of a transfer itself, such as scale and shift of a batch norm. It has no local problem.
+    """One block of a transfer's own parameters, such as scale and shift of a batch norm; it has no local problem.
 
     Attributes
     ----------
     k : int
-        Goes on from those of the maps, in the order of `Network.parameters`.
+        Number in `Network.parameters`, where it continues from those of the maps.
     gradient : array
         ∂J in this block, of its shape.
     weight : float
@@ -115,7 +115,7 @@ class OwnBlock(NamedTuple):
 
 
 def local(block, gap, damping, side=None, bias=True):
-    r"""Return the local problem in θ_l: a gap of the map's output, and a proximal term.
+    r"""Return the local problem in θ_l: a gap in the map's output, and a proximal term.
 
     .. math:: \min_\theta\; h(\varphi(\theta, a_{l-1})) + \tfrac{\beta}{2}\|\theta - \theta_l\|^2
 
@@ -126,13 +126,13 @@ def local(block, gap, damping, side=None, bias=True):
     ----------
     block : Block
     gap : SquaredGap, MatchingLoss or SquaredFit
-        h, made for the block's z as a matrix of columns (``phi.columns(z)``).
+        h, built from the block's z in matrix form (``phi.columns(z)``).
     damping : float
         β ≥ 0.
     side : {"sample", "parameter"}, optional
         As for `Gram`.
     bias : bool, default True
-        Whether the bias belongs to the problem (it does not in the W block of SIBP).
+        Whether the bias is part of the problem (it is not in the W block of SIBP).
 
     Returns
     -------
@@ -142,7 +142,7 @@ def local(block, gap, damping, side=None, bias=True):
 
 
 def checked_targets(what, net, y):
-    """Return targets as the network's loss takes them, on its backend, or raise an error."""
+    """Return targets in the form of the network's loss, on its backend, or raise an error."""
     y = as_array(f"{what}: y", y, checked_network(what, net).xp)
     if not (y.ndim and len(y)):
         raise ValueError(f"{what}: y must hold targets, got {shown(y)}")
@@ -150,7 +150,7 @@ def checked_targets(what, net, y):
 
 
 class Penalties:
-    """What energies with the penalties of ProxProp (3) share: the gaps and the partial gradients.
+    """Base class of energies with the penalties of ProxProp (3): their gaps and partial gradients.
 
     A subclass defines `gradient_phi`, the gradient in the value of a map.
 
@@ -191,7 +191,7 @@ class Penalties:
     def gradient_theta(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial\theta_l = \tilde a_{l-1}^T\,\partial E/\partial\varphi_l`.
 
-        Where maps share θ_l it is the sum over them.
+        If maps share θ_l it is the sum over them.
         """
         return sum(self.net.phi[u].adjoint_theta(*self.inputs(u, a), self.gradient_phi(u, theta, a, z))
                    for u in range(1, self.net.depth + 1) if self.net.owner[u] == self.net.owner[l])
@@ -199,7 +199,7 @@ class Penalties:
     def gradient_a(self, l, theta, a, z):
         r"""Return :math:`\partial E/\partial a_l`.
 
-        It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`; where several maps or
+        It is :math:`\partial E/\partial\varphi_{l+1}\,W_{l+1}^T + \gamma(a_l - \sigma(z_l))`; if several maps or
         joins read a_l, the first term is a sum over them.
         """
         gradient = -self.gamma * self.activation_gap(l, a, z)
@@ -252,25 +252,25 @@ class PenaltyEnergy(Penalties):
         return loss, activation_terms, map_terms
 
     def gradient_phi(self, l, theta, a, z):
-        r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), and ∇L_y(φ_D) on the last."""
+        r"""Return ∂E/∂φ_l, the gradient in the value of the map: ρ (φ_l − z_l), or ∇L_y(φ_D) for the last map."""
         if l == self.net.depth:
             return self.net.loss_function.gradient(self.phi(l, theta, a), self.y)
         return self.rho * self.map_gap(l, theta, a, z)
 
 
 def algorithm_1(net, X, y, tau, siblings="forward"):
-    r"""Return the variables after one sweep of ProxProp's Algorithm 1, done literally on the penalty energy.
+    r"""Return the variables after one sweep of ProxProp's Algorithm 1, carried out literally on the penalty energy.
 
-    Proposition 1 holds on every graph by this lemma. Each penalty is differentiated at the forward pass's values of all
-    that its map or join reads, with the half step of its own value. Then induction from the loss backwards gives
-    :math:`v^{½} = v - \tau\,\partial J/\partial v` for each value v: on the forward pass the penalty between v and
-    what it is computed from vanishes, and the others sum to the chain rule,
+    Proposition 1 holds on every graph by the following lemma. Each penalty is differentiated at the forward pass's
+    values of everything that its map or join reads, and at the half step of its own value. Induction from the loss
+    backwards then gives :math:`v^{½} = v - \tau\,\partial J/\partial v` for each value v: on the forward pass the
+    penalty between v and what it is computed from vanishes, and the others sum to the chain rule,
 
     .. math:: \tfrac{1}{\tau}\sum_{c\,\text{reads}\,v} (\partial_v f_c)^T(f_c - c^{½})
                 = \sum_c (\partial_v f_c)^T\,\partial J/\partial c.
 
-    Block coordinate descent as usual does something else: where a join reads two values it puts the half step of one
-    into the penalty when it steps in the other, :math:`f_c(v_1, v_2^{½}) - c^{½}`, which pulls v_1 by the motion of its
+    The usual block coordinate descent does something else: if a join reads two values, it uses the half step of one
+    in the penalty when it steps in the other, :math:`f_c(v_1, v_2^{½}) - c^{½}`, which pulls v_1 by the motion of its
     sibling. That error is of first order in τ, as large as the step. On a chain no penalty has two such values.
 
     Parameters
@@ -280,7 +280,7 @@ def algorithm_1(net, X, y, tau, siblings="forward"):
     tau : float
         Step size τ; γ = ρ = 1/τ.
     siblings : {"forward", "half"}, default "forward"
-        At which values of what is read beside v the penalties are differentiated. "half" is the order that fails.
+        Values of v's siblings at which penalties are differentiated. "half" is the order for which Proposition 1 fails.
 
     Returns
     -------
@@ -304,14 +304,14 @@ def algorithm_1(net, X, y, tau, siblings="forward"):
 
 
 def algorithm_2(net, X, y, tau, tau_theta):
-    r"""Return the variables after one sweep of ProxProp's Algorithm 2: step (c) is implicit on the hidden maps.
+    r"""Return the variables after one sweep of ProxProp's Algorithm 2, where step (c) is implicit on the hidden maps.
 
     Parameters
     ----------
     net : Network
     X, y : a batch
     tau, tau_theta : float
-        Step sizes τ, of the half steps, and τ_θ, of the proximal step in θ.
+        Step sizes τ of the half steps and τ_θ of the proximal step in θ.
 
     Returns
     -------
@@ -345,7 +345,7 @@ def literal_sweep(net, X, y, tau, step, siblings="forward"):
     theta_new, z_half, a_half, D = list(theta), list(z), list(a), net.depth
     for l in range(D, 0, -1):
         if l < D:
-            # (a), (b): one gradient step on E in a_l, when all that read it have made theirs, then in z_l, with a_l^½
+            # (a), (b): one gradient step on E in a_l, after all its readers have taken theirs, then in z_l, with a_l^½
             others = a if siblings == "forward" else a_half
             a_half[l] = a[l] - tau * energy.gradient_a(l, theta, others, z_half)  # ProxProp (8), (10)
             z_half[l] = z[l] - tau * energy.gradient_z(l, theta, replaced(a, l, a_half[l]), z)  # ProxProp (9)

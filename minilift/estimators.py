@@ -1,8 +1,8 @@
 r"""Estimators for scikit-learn: `ImplicitMLPClassifier` and `ImplicitMLPRegressor`, networks for pipelines.
 
-They put `mlp` and `fit` behind scikit-learn's interface and add nothing. Arguments have scikit-learn's names where it
-has one (`hidden_layer_sizes`, `max_iter`, `random_state`), else those of `fit`. Samples and classes have no weights.
-scikit-learn is imported with this module, and this module when one of the two classes is first asked for.
+They put `mlp` and `fit` behind scikit-learn's interface and add nothing. Arguments have scikit-learn's names if there
+are any (`hidden_layer_sizes`, `max_iter`, `random_state`), else those of `fit`. Samples and classes have no weights.
+scikit-learn is imported with this module, which is itself imported on the first use of one of the two classes.
 
 >>> import minilift as ml
 >>> from sklearn.pipeline import make_pipeline
@@ -36,7 +36,7 @@ from minilift.training.names import named_method, named_optimizer
 
 @guided
 class ImplicitMLP(BaseEstimator):
-    """What the two estimators have in common; its arguments are explained there."""
+    """Base class of the two estimators, whose docstrings explain its arguments."""
 
     @spelled
     def __init__(self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, method: Any = "proxprop",
@@ -80,9 +80,9 @@ class ImplicitMLP(BaseEstimator):
         return self
 
     def begin(self, X, y, classes=None):
-        """Make a method and an optimizer for data; return a new network, X and the targets, checked.
+        """Make a method and an optimizer for data; return a new network, and X and the targets, checked.
 
-        From here on the estimator is not fitted, until the network is trained and becomes `network_`.
+        From here on the estimator is not fitted until the network has been trained and becomes `network_`.
         """
         for name in ("network_", "n_iter_"):
             vars(self).pop(name, None)
@@ -113,10 +113,10 @@ class ImplicitMLP(BaseEstimator):
         return self
 
     def directions(self, net, X, targets):
-        """Return the directions for a batch, and keep its loss; what `fit` takes for divergence is an error."""
+        """Return the directions for a batch, and keep its loss; what counts as divergence in `fit` is an error here."""
         try:
             self.loss_, directions = self.method_.direction(net, X, targets)
-        except ZeroDivisionError:  # of a user's own numbers
+        except ZeroDivisionError:  # from a user's own numbers
             raise
         except ArithmeticError as error:
             self.check_finite(False, error)
@@ -124,13 +124,13 @@ class ImplicitMLP(BaseEstimator):
         return directions
 
     def check_finite(self, finite, what):
-        """Raise an error that tells what is not finite, unless all is; the estimator is not fitted then."""
+        """Raise an error that says what is not finite, unless all is; the estimator is then not fitted."""
         if not finite:
             vars(self).pop("network_", None)
             raise ValueError(f"{type(self).__name__}: {what}; try a smaller lr, or scale the features")
 
     def samples_at_once(self):
-        """Return the number of samples in a batch, None for all."""
+        """Return the number of samples in a batch, or None for all."""
         return None if self.batch_size is None else self.checked("batch_size")
 
     def checked(self, name):
@@ -138,7 +138,7 @@ class ImplicitMLP(BaseEstimator):
         return whole_number(f"{type(self).__name__}: {name}", getattr(self, name))
 
     def outputs(self, name, X):
-        """Return what a method of the network says of new samples."""
+        """Return the result of a method of the network for new samples."""
         check_is_fitted(self, "network_")
         return getattr(self.network_, name)(validate_data(self, X, reset=False, dtype=self.network_.dtype))
 
@@ -149,24 +149,24 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, or int; default (100,)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : str or Activation, default "relu"
         As for `mlp`.
     method : str, Method or callable; default "proxprop"
     optimizer : str or Optimizer, default "adam:lr=0.01"
         Both as for `fit`; in a grid search, names such as "proxprop:tau_theta=0.1".
     max_iter : int, default 50
-        Epochs.
+        Number of epochs.
     batch_size : int or None, default 100
         None for all samples at once.
     early_stopping : bool, default False
         Whether to hold out a part of the data, stop when the loss on it has not fallen for `n_iter_no_change` epochs,
         and keep the parameters of its lowest loss.
     validation_fraction : float, default 0.1
-        That part.
+        The fraction to hold out.
     n_iter_no_change : int, default 5
     random_state : int, RandomState or None; default None
-        Of the initial parameters and the shuffling.
+        Seed of the initial parameters and the shuffling.
     verbose : bool or int, default False
         Whether to show a progress bar.
 
@@ -176,11 +176,11 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         The labels, sorted.
     network_ : Network
     history_ : History
-        Of the last `fit`.
+        The history of the last `fit`.
     loss_ : float
-        On the training set after `fit`, on the last batch, before its step, after `partial_fit`.
+        After `fit`, the loss on the training set; after `partial_fit`, that on the last batch, before its step.
     n_iter_ : int
-        Epochs of the last `fit`, and calls of `partial_fit` since, each of which is one for a schedule.
+        Epochs of the last `fit` plus calls of `partial_fit` since, each of which counts as an epoch in a schedule.
     n_features_in_ : int
 
     Examples
@@ -197,7 +197,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         return SoftmaxCrossEntropy()
 
     def checked_data(self, X, y, classes=None):
-        """Return X, class numbers and the number of outputs; keep the classes."""
+        """Return X, class numbers and the number of outputs; store the classes."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
         self.classes_ = np.unique(y if classes is None else classes)
@@ -220,7 +220,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         X : array (N, n)
         y : array (N,)
         classes : array, optional
-            All labels that will come; needed in the first call, unless `fit` has been called.
+            All labels that will occur; needed in the first call, unless `fit` has been called.
 
         Returns
         -------
@@ -249,7 +249,7 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
 class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
     """A multilayer perceptron for regression with the squared error, trained by implicit steps.
 
-    Parameters and attributes are those of `ImplicitMLPClassifier`, but for `classes_`.
+    Parameters and attributes are those of `ImplicitMLPClassifier`, except `classes_`.
 
     Examples
     --------
@@ -270,7 +270,7 @@ class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
         return SquaredError()
 
     def checked_data(self, X, y, classes=None, reset=True):
-        """Return X, targets (N, m) and m; with `reset` keep whether y has one axis."""
+        """Return X, targets (N, m) and m; with `reset`, store whether y has one axis."""
         dtype = (np.float64, np.float32) if reset else self.network_.dtype
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, dtype=dtype)
         if reset:
@@ -286,6 +286,6 @@ class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
                             (self.network_, *self.checked_data(X, y, reset=False)[:2])))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the outputs, (N,) or (N, m) as y was in training."""
+        """Return the outputs, of shape (N,) or (N, m) as y in training."""
         outputs = self.outputs("predict", X)
         return outputs[:, 0] if self.one_axis_ else outputs

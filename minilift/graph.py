@@ -1,10 +1,10 @@
-r"""The layer graph: which map reads which values, who shares a θ, the shapes of all values, the iterates of a pass.
+r"""The layer graph: which map reads which values, which maps share a θ, the values' shapes, the iterates of a pass.
 
 .. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{\mathrm{in}(l)}), \qquad a_l = \sigma_l(z_l), \qquad
             l = 1 \dots D.
 
 On a chain in(l) is l − 1. A join is a map without θ that reads several values, and a map that stands in several places
-has one θ. Slot 0 of each list is taken, so that indices in the code are those of the papers.
+has one θ. Slot 0 of each list is reserved, so that indices in the code are those of the papers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from minilift.support.arguments import sequence, shown, whole_number
 
 
 class State(NamedTuple):
-    r"""The iterates of one forward pass, as a value.
+    r"""The iterates of one forward pass, as one value.
 
     Attributes
     ----------
     theta : list
-        [None, θ_1, …, θ_D]: the network's own arrays, which an optimizer may change later (see `copy`). None for a
-        join; one array in several places where maps share it.
+        [None, θ_1, …, θ_D]: the network's own arrays, which an optimizer may change later (see `copy`). An entry is
+        None for a join; maps that share a θ have the same array.
     z : list
-        [None, z_1, …, z_D], pre-activations; z_D is what the loss takes.
+        [None, z_1, …, z_D], pre-activations; z_D is the input of the loss.
     a : list
         [X, a_1, …, a_{D−1}], activations.
     aux : list
@@ -49,27 +49,27 @@ class State(NamedTuple):
     aux: list
 
     def copy(self) -> State:
-        """Return a state that keeps this moment: θ, z and a are copied."""
+        """Return a snapshot of this state: θ, z and a are copied."""
         def copies(arrays):
             return [None if array is None else array.copy() for array in arrays]
         return State(copies(self.theta), copies(self.z), copies(self.a), list(self.aux))
 
 
 class Wiring(NamedTuple):
-    """The layers of a network as a graph. Value 0 is X; value l is a_l, what comes out of map or join l and σ_l.
+    """The layers of a network as a graph: value 0 is X; value l is a_l, the output of map or join l and σ_l.
 
     Attributes
     ----------
     phi : list
-        [None, φ_1, …, φ_D], maps and joins, in an order in which each comes after those that it reads.
+        [None, φ_1, …, φ_D], maps and joins, each after those that it reads.
     sigma : list
         [None, σ_1, …, σ_{D−1}]; transfers in a row are composed.
     inputs : list
-        Of each l the values that φ_l reads; (l − 1,) on a chain.
+        For each l, the values that φ_l reads; (l − 1,) on a chain.
     owner : list
-        Of each l the first map that is the same object, whose θ it shares: mostly l itself.
+        For each l, the first map that is the same object, whose θ it shares: mostly l itself.
     names : dict
-        The values that have a name.
+        The number of each named value.
     """
 
     phi: list
@@ -91,7 +91,7 @@ def wire(layers):
             names[layer.name] = current
         elif layer.kind == "transfer" and current not in names.values():
             groups[-1].append(layer)
-        else:  # what follows a named value is a node of its own
+        else:  # a transfer after a named value is its own node
             node, group = (layer, []) if layer.kind != "transfer" else (Select(), [layer])
             inputs.append(values_read(what, node, current, names, layers))
             phi.append(node)
@@ -103,7 +103,7 @@ def wire(layers):
 
 
 def check_layers(layers):
-    """Raise an error unless all are layers and those at the ends can stand there."""
+    """Raise an error unless all are layers and the first and last may stand at the ends."""
     if not layers:
         raise ValueError("Network: layers must hold at least one map, such as Linear(64, 10)")
     for position, layer in enumerate(layers):
@@ -121,7 +121,7 @@ def check_layers(layers):
 
 
 def check_own_parameters(layers):
-    """Raise an error unless layers keep parameters of their own in `scale_shift`, and stand in one place each."""
+    """Raise an error unless layers with their own parameters keep them in `scale_shift` and stand in one place each."""
     first = first_places(layers)
     for position, layer in [(position, layer) for position, layer in enumerate(layers) if len(layer.parameters)]:
         if not hasattr(layer, "scale_shift"):
@@ -133,12 +133,12 @@ def check_own_parameters(layers):
 
 
 def first_places(things):
-    """Return where each thing stands first, by its id."""
+    """Return the first place of each thing, by its id."""
     return {id(thing): place for place, thing in reversed(list(enumerate(things)))}
 
 
 def values_read(what, node, current, names, layers):
-    """Return the values that a map or join reads, or raise an error about a name that no layer before it gives."""
+    """Return the values that a map or join reads, or raise an error about a name that no earlier layer gives."""
     if node.kind == "map":
         return (current,)
     for source in node.sources:
@@ -164,14 +164,14 @@ def check_readers(phi, inputs, names):
 
 
 def instance(what, thing):
-    """Return `thing` if it is no class: ReLU where ReLU() is meant."""
+    """Return `thing`, or raise an error if it is a class, such as ReLU where ReLU() is meant."""
     if inspect.isclass(thing):
         raise TypeError(f"{what} is the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     return thing
 
 
 def checked_network(what, net):
-    """Return `net` if it is a network; its class stands above those who ask."""
+    """Return `net` if it is a network; the class itself cannot be imported here."""
     if not hasattr(net, "checked_batch") or isinstance(net, type):
         raise TypeError(f"{what}: net must be a Network, got {shown(net)}")
     return net
@@ -223,7 +223,7 @@ def common_transfers(wiring, transfers):
 
 
 def learning(wiring):
-    """Return for each value whether it depends on parameters, so that a signal is needed there."""
+    """Return, for each value, whether it depends on parameters, so that a signal is needed there."""
     found = [False]
     for l in range(1, len(wiring.phi)):
         own = not isinstance(wiring.phi[l], Join) or (l < len(wiring.sigma) and len(wiring.sigma[l].parameters) > 0)
@@ -232,7 +232,7 @@ def learning(wiring):
 
 
 def in_layout(shape, layout):
-    """Return the shape in which a sample of `shape`, channels last, comes to the network."""
+    """Return the shape in which the network receives a sample of `shape`, channels last."""
     if layout == "channels_first":
         return (shape[2], *shape[:2])
     return (math.prod(shape),) if layout == "flat" else shape

@@ -46,7 +46,7 @@ def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = Non
     Parameters
     ----------
     widths : sequence of int
-        (n_0, n_1, …, n_D): number of inputs, then of units of each map.
+        (n_0, n_1, …, n_D): number of inputs, then number of units of each map.
     activation : str, Activation, or a sequence of one for each of the D − 1 hidden layers; default "relu"
         By name: "relu", "leaky_relu", "hard_tanh", "tanh", "sigmoid", "softplus", "identity".
     loss, seed, dtype, backend
@@ -81,11 +81,11 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
             kernel: int = 5, activation: Any = "relu", batch_norm: bool = False, loss: Loss | None = None,
             seed: int = 0, dtype: Any = np.float32, backend: str = "numpy", input_layout: str = "channels_last",
             init: str | float = "uniform") -> Network:
-    """Return a convolutional network, by default ProxProp's for CIFAR-10 as its authors' program has it.
+    """Return a convolutional network, by default that of ProxProp's authors' program for CIFAR-10.
 
-    Convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2 max-pooling;
-    then one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU, flatten,
-    1280 → 10.
+    It has convolutions with zero padding ("same"), each followed by the activation and all but the last by 2×2
+    max-pooling, then one fully connected map. The paper's: conv 16, ReLU, pool, conv 20, ReLU, pool, conv 20, ReLU,
+    flatten, 1280 → 10.
 
     Parameters
     ----------
@@ -141,26 +141,26 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
 def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = False, loss: Loss | None = None,
            seed: int = 0, dtype: Any = np.float32, backend: str = "numpy", init: str | float = "uniform",
            input_shape: tuple[int, int, int] | None = None, input_layout: str = "channels_last") -> Network:
-    r"""Return a residual network: a map, blocks of two maps that an `Add` bridges, and a last map.
+    r"""Return a residual network: a map, blocks of two maps bridged by an `Add`, and a last map.
 
-    With maps φ and transfers σ a block is :math:`\sigma(x + \varphi_2(\sigma(\varphi_1(x))))`. Where the width of
-    x is not that of the sum, a further map without transfer takes x there.
+    With maps φ and transfers σ a block is :math:`\sigma(x + \varphi_2(\sigma(\varphi_1(x))))`. If the width of x is
+    not that of the sum, a further map without transfer brings x to it.
 
     Parameters
     ----------
     widths : sequence of int
-        (n_0, n_1, …, n_D), an even number D of maps as for `mlp`: maps 2 and 3, 4 and 5, … make the blocks. With
-        `input_shape` those but the last are channels of convolutions.
+        (n_0, n_1, …, n_D), as for `mlp`, with an even number D of maps: maps 2 and 3, 4 and 5, … form the blocks. With
+        `input_shape` all but the last are numbers of channels.
     activation : str or Activation, default "relu"
         As for `mlp`.
     batch_norm : bool, default False
-        Whether a `BatchNorm` follows each map of the blocks and the first.
+        Whether a `BatchNorm` follows the first map and each map of the blocks.
     loss, seed, dtype, backend, input_layout
         As for `Network`.
     init : str or float, default "uniform"
         As for `Linear`.
     input_shape : (int, int, int), optional
-        H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 where one
+        H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 for one that
         bridges a block), 2×2 max-pooling follows the first, and averages over the pixels go to the last map.
 
     Examples
@@ -218,15 +218,15 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
     Parameters
     ----------
     n_in, n_hidden, n_out : int
-        Numbers of inputs and of units at each time, and of outputs.
+        Numbers of inputs and of hidden units at each time, and of outputs.
     steps : int
         Number T of time steps.
     outputs : {"last", "every"}, default "last"
-        Whether the output is y_T, or [y_1 … y_T], of T · n_out numbers.
+        Whether the output is y_T or [y_1 … y_T], which has T · n_out numbers.
     activation : str or Activation, default "tanh"
         As for `mlp`.
     loss, seed, dtype, backend
-        As for `Network`. With "every" one that takes each output by itself: `SquaredError`, `SigmoidCrossEntropy`.
+        As for `Network`. "every" needs a loss that takes each output separately: `SquaredError`, `SigmoidCrossEntropy`.
     init : str or float, default "uniform"
         As for `Linear`.
 
@@ -258,7 +258,7 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
 
 
 def named_activation(what, activation):
-    """Return an activation given by name or as it is."""
+    """Return an activation that is given by name or as an object."""
     if isinstance(activation, str):
         return ACTIVATIONS[known_name(what, activation, tuple(ACTIVATIONS))]()
     if getattr(instance(what, activation), "kind", None) != "transfer":
@@ -274,12 +274,12 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
     path : str or Path
     backend : {"numpy", "cupy"}
     layers : sequence of classes, optional
-        The user's own layer or loss classes that the network uses.
+        Your own layer or loss classes that the network uses.
 
     Raises
     ------
     ValueError
-        If the file is no saved network, is damaged, or needs a class that is not known.
+        If the file is not a saved network, is damaged, or needs a class that is not known.
 
     Examples
     --------
@@ -305,20 +305,20 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
     try:
         graph = json.loads(str(arrays.pop("graph")))
         parts: list = []
-        for item in graph["layers"]:  # a number says which of those before it stands here again
+        for item in graph["layers"]:  # a number is the position of an earlier layer that stands here again
             parts.append(parts[item] if isinstance(item, int) else build(item, known))
         check_sizes(parts, arrays, graph["dtype"])
         net = Network(parts, loss=build(graph["loss"], known), dtype=graph["dtype"], backend=backend,
                       input_shape=graph["input_shape"], input_layout=graph["input_layout"])
         net.load_state_dict(arrays)
-    except Exception as error:  # what a class does with arguments that make no sense is its own affair
+    except Exception as error:  # a class may raise anything for arguments that make no sense
         raise ValueError(f"{path}: cannot be made into a network, damaged or of classes that are not known "
                          f"({type(error).__name__}: {error}); classes of your own go into layers=[…]") from error
     return net
 
 
 def check_sizes(layers, arrays, dtype):
-    """Raise an error if the arrays of a file are not those of its maps, before room is made for these."""
+    """Raise an error if the arrays of a file are not those of its maps, before memory is allocated for these."""
     wiring = wire(layers)
     for l, phi in enumerate(wiring.phi[1:], start=1):
         array = arrays.get(f"theta_{l}")
@@ -342,7 +342,7 @@ def build(description, known):
 
 
 def built(value, known):
-    """Return an argument, in which there may be layers too."""
+    """Return an argument, which may contain layers too."""
     if is_thing(value):
         return build(value, known)
     return [built(item, known) for item in value] if isinstance(value, list) else value

@@ -3,9 +3,9 @@ r"""The explicit layer graph: maps :math:`\varphi_l` and transfers :math:`\sigma
 .. math:: a_0 = X, \qquad z_l = \varphi_l(\theta_l, a_{\mathrm{in}(l)}), \qquad a_l = \sigma_l(z_l), \qquad
             l = 1 \dots D,
 
-with in(l) = l − 1 unless values are read again by name, the loss being taken at z_D. The layers remember nothing:
-`Network.forward` returns all values as a `State`. Slot 0 of each list is taken, so that indices in the code are those
-of the papers.
+with in(l) = l − 1 unless values are read again by name, and the loss evaluated at z_D. The layers store nothing:
+`Network.forward` returns all values as a `State`. Slot 0 of each list is reserved, so that indices in the code are
+those of the papers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for 
 
 
 class Thetas(FixedLength):
-    """[None, θ_1, …, θ_D] of a network; what is assigned to an entry is checked, cast, and made C-contiguous."""
+    """[None, θ_1, …, θ_D] of a network; a value assigned to an entry is checked, cast, and made C-contiguous."""
 
     def __init__(self, theta, phi, owner, dtype, backend):
         self.phi, self.owner, self.dtype, self.backend = phi, owner, dtype, backend
@@ -71,7 +71,7 @@ class Thetas(FixedLength):
         return first
 
     def checked(self, l, theta):
-        """Return θ_l as the network takes it, or raise an error that says what is wrong with it."""
+        """Return θ_l in the network's form, or raise an error that says what is wrong with it."""
         xp, shape = module_of(self.backend), self.phi[l].theta_shape
         if shape is None and theta is None:
             return None
@@ -88,67 +88,67 @@ class Thetas(FixedLength):
 class Network(Settings):
     r"""A graph of layers, grouped as the papers do: map φ_l, then transfer σ_l (one layer or several).
 
-    A list of maps and transfers is a chain: each layer reads what comes out of the one before it. A value with a name,
-    ``Named("x")``, can be read again by a join further down: ``Add("x")``, ``Concat("x")``, ``Select("x")``. One map
-    object in several places is one θ. Joins count as maps, without parameters.
+    A list of maps and transfers is a chain: each layer reads the output of the one before it. A value with a name,
+    ``Named("x")``, can be read again by a join further down: ``Add("x")``, ``Concat("x")``, ``Select("x")``. A map
+    object in several places has one θ. Joins count as maps, without parameters.
 
-    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` give a network with parameters and batch norms of its own. Two
-    networks are equal if their settings and all their arrays are.
+    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` make a network with its own parameters and batch norms. Two
+    networks are equal if their settings and all their arrays are equal.
 
     Parameters
     ----------
     layers : list
-        Maps, joins, names and transfers in order; the first and the last are no transfers (a loss takes the last map's
-        output: the cross-entropies hold their own softmax or sigmoid).
+        Maps, joins, names and transfers in order; the first and the last must not be transfers (a loss takes the last
+        map's output: the cross-entropies hold their own softmax or sigmoid).
     loss : Loss, default ``SoftmaxCrossEntropy()``
-        Kept as `loss_function`.
+        Stored as `loss_function`.
     seed : int, default 0
-        Seed of the initial parameters: the same network on either backend.
+        Seed of the initial parameters; the network is the same on either backend.
     dtype : {np.float32, np.float64}, default np.float32
-        Of parameters and all values; inputs are cast once.
+        Type of the parameters and all values; inputs are cast once.
     backend : {"numpy", "cupy"}, default "numpy"
     input_shape : tuple, optional
         Shape of one sample as the first map takes it. Only a network that begins with a convolution or a join needs
-        it: (H, W, C), the size of its images, or (T, n) of a sequence.
+        it: (H, W, C), the size of its images, or (T, n) for a sequence.
     input_layout : {"channels_last", "channels_first", "flat"}, default "channels_last"
-        How images come: (N, H, W, C), or (N, C, H, W), or as rows (N, H·W·C) in the order (row, column, channel). It is
-        never guessed; inside, images are channels last.
+        Layout of input images: (N, H, W, C), (N, C, H, W), or rows (N, H·W·C) in the order (row, column, channel). It
+        is never guessed; internally, images have channels last.
 
     Attributes
     ----------
     layers : list
-        Those given; of a layer with parameters of its own (batch norm) a copy, which is this network's.
+        The given layers; in place of a layer with its own parameters (batch norm), a copy that belongs to the network.
     depth : int
         D, the number of maps and joins.
     phi, sigma : list
         [None, φ_1, …, φ_D] and [None, σ_1, …, σ_{D−1}].
     f : list
-        [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it;
-        the identity where something else follows; on the last map the transfer inside the loss. None for a map that is
-        used before transfers of several kinds.
+        [None, f_1, …, f_D], the transfer in map l's local problem: the elementwise activation that directly follows it,
+        or the identity if something else follows; for the last map, the transfer inside the loss. None for a map whose
+        uses are followed by transfers of several kinds.
     f_inside : list
-        As f, with the identity on the last map.
+        As f, but the identity for the last map.
     inputs : list
-        Of each l the values, numbers of entries of a, that φ_l reads: (l − 1,) on a chain.
+        For each l, the values that φ_l reads, as indices into a: (l − 1,) on a chain.
     owner : list
-        Of each l the first map with the same θ, mostly l itself.
+        For each l, the first map with the same θ, mostly l itself.
     maps : list of int
         The maps that own a θ: 1 … D on a chain.
     learns, passes_on, shared : list of bool
-        Of each l whether value l depends on parameters, whether one that φ_l reads does (so that the sweep passes its
-        signal on), and whether θ_l stands in several places.
+        For each l, whether value l depends on parameters, whether a value that φ_l reads does (so that the sweep passes
+        its signal on), and whether θ_l stands in several places.
     names : dict
-        Numbers of the values that have a name.
+        The number of each named value.
     theta : list
-        [None, θ_1, …, θ_D]; may be assigned, as a whole or entry by entry. What is assigned must be finite and of
-        the map's shape. None for a join; one array in several places where maps share it.
+        [None, θ_1, …, θ_D]; may be assigned, as a whole or entry by entry. Assigned arrays must be finite and have
+        the map's shape. An entry is None for a join; maps that share a θ have the same array.
     parameters : list
         Every trainable array: θ_1, …, θ_D, each once, then scale and shift of each batch norm.
 
     Raises
     ------
     ValueError, TypeError
-        If layers do not fit together, an argument is not what is expected, or the parameters cannot fit in memory.
+        If layers do not fit together, an argument is not as expected, or the parameters cannot fit in memory.
 
     Examples
     --------
@@ -182,7 +182,7 @@ class Network(Settings):
         self.dtype = np.dtype(known_name("Network: dtype", name, DTYPES))
         get_module(backend)
         self.backend = backend
-        wire(layers)  # raises where something is no layer
+        wire(layers)  # raises if something is not a layer
         self.layers = [layer.on_backend(self.xp, self.dtype) for layer in layers]
         self.norms = [layer for layer in self.layers if layer.parameters]
         wiring = wire(self.layers)
@@ -237,12 +237,12 @@ class Network(Settings):
         return {name: np.array(to_numpy(array)) for name, array in arrays.items()}
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
-        """Take parameters and running statistics by name, as `state_dict` returns them: all of them or none.
+        """Load parameters and running statistics by name, as `state_dict` returns them: all of them or none.
 
         Raises
         ------
         ValueError, TypeError
-            If a name is missing or unknown, or an array has another shape, holds NaN or inf, or no real numbers.
+            If a name is missing or unknown, or an array has another shape, holds NaN or inf, or is not of real numbers.
             Nothing is changed then.
         """
         arrays = self.checked_state(instance_of("load_state_dict: arrays", arrays, Mapping))
@@ -280,9 +280,9 @@ class Network(Settings):
         X : array (N, …)
             Samples in rows. A NumPy array is moved to the network's backend and cast to its dtype.
         training : bool, default False
-            Whether layers that tell training from evaluation (dropout, batch norm) are to train.
+            Whether layers that distinguish training from evaluation (dropout, batch norm) run in training mode.
         rng : numpy.random.Generator, optional
-            Randomness of such layers.
+            Source of randomness for such layers.
         theta : list, optional
             Parameters to use instead of the network's own.
 
@@ -293,7 +293,7 @@ class Network(Settings):
         Raises
         ------
         ValueError
-            If X is empty, has another shape than the first layer expects, or holds NaN or inf.
+            If X is empty, does not have the shape that the first layer expects, or holds NaN or inf.
         """
         training = boolean("forward: training", training)
         if rng is not None:
@@ -303,7 +303,7 @@ class Network(Settings):
         return self.propagate(self.checked_input(X), training=training, rng=rng, theta=theta)
 
     def propagate(self, X, training=False, rng=None, theta=None):
-        """Run the graph, as `forward` does, on an X that has been checked."""
+        """Run the graph, as `forward` does, on an X already checked."""
         theta = self._theta if theta is None else theta
         z, a, aux = [None], [X], [None]
         for l in range(1, self.depth + 1):
@@ -315,25 +315,25 @@ class Network(Settings):
         return State(list(theta), z, a, aux)
 
     def outputs(self, X):
-        """Return z_D of all samples of an X that has been checked."""
+        """Return z_D of all samples of an X already checked."""
         return self.xp.concatenate([z for z, _ in self.in_batches(X)])
 
     def in_batches(self, X, batch_size=EVALUATION_BATCH):
-        """Yield z_D of some samples, and which they are: all other values are kept of one batch at a time."""
+        """Yield z_D of some samples, and their slice: all other values are held for one batch at a time."""
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
             yield self.propagate(X[part]).z[self.depth], part
 
     def samples(self, state):
-        """Return the number of samples of a pass, those that other ranks hold included."""
+        """Return the number of samples of a pass, including those that other ranks hold."""
         return len(state.z[self.depth])
 
     def total(self, array):
-        """Return what adds up over samples for the samples of all ranks; the array may be overwritten."""
+        """Return a quantity that sums over samples for the samples of all ranks; the array may be overwritten."""
         return array
 
     def commit(self, state):
-        """Take the batch statistics of a training pass into the running ones, which evaluation uses."""
+        """Update the running statistics, which evaluation uses, with the batch statistics of a training pass."""
         for sigma, aux in zip(self.sigma[1:], state.aux[1:]):
             sigma.commit(aux)
 
@@ -343,7 +343,7 @@ class Network(Settings):
         return self.loss_function.value(self.outputs(X), y)
 
     def accuracy(self, X: Any, y: Any) -> float:
-        """Return the share of samples X whose predicted label is y; for classification losses."""
+        """Return the fraction of the samples X whose predicted label is y; for classification losses."""
         if not self.loss_function.classification:
             raise ValueError(f"accuracy: {self.loss_function!r} has no labels; use loss(X, y)")
         X, y = self.checked_batch(X, y)
@@ -360,7 +360,7 @@ class Network(Settings):
     # ---- checks of data
 
     def to_backend(self, array):
-        """Return `array` on the network's backend, cast to its dtype (itself, if it is both already)."""
+        """Return `array` on the network's backend, cast to its dtype (itself, if nothing has to change)."""
         return real_array("X", array, self.dtype, self.xp)
 
     def checked_input(self, X):
@@ -389,10 +389,10 @@ class Network(Settings):
     # ---- description, saving and loading
 
     def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments by name, but for the seed and the backend.
+        """Return the constructor's arguments by name, except the seed and the backend.
 
-        The seed shows in the parameters, and the network is the same on either backend. `input_shape` is None where
-        the first map's number of inputs says it.
+        The seed shows in the parameters, and the network is the same on either backend. `input_shape` is None if
+        the first map's number of inputs determines it.
         """
         plain = self.shapes[0] == (getattr(self.phi[1], "n_in", None),)
         return {"layers": self.layers, "loss": self.loss_function, "dtype": self.dtype,
@@ -418,7 +418,7 @@ class Network(Settings):
         return html(self.rows(), head, below, code=1)
 
     def rows(self):
-        """Return the rows of the table that print and a notebook show, the head first, repeated groups folded."""
+        """Return the rows of the table shown by print and in a notebook, header first, repeated groups folded."""
         rows = [("l", "layer", "output shape", "parameters")] + self.rows_of_names(0)
         for l in range(1, self.depth + 1):
             rows.append((str(l), repr(self.phi[l]), shape_text(self.shapes[2 * l - 1]), self.parameters_text(l)))
@@ -429,14 +429,14 @@ class Network(Settings):
         return folded(rows)
 
     def captions(self):
-        """Return the line above that table, then those below it."""
+        """Return the line above the table, then those below it."""
         total = sum(parameter.size for parameter in self.parameters)
         explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
         return [f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
                 f"{self.dtype.name} on {self.backend}", f"{total:,} parameters", *explicit]
 
     def parameters_text(self, l):
-        """Return what the table says of the parameters of map l: their number, or whose they are."""
+        """Return the table's entry for the parameters of map l: their number, or the map that owns them."""
         if self.phi[l].kind == "join":
             return ""
         return f"{self._theta[l].size:,}" if self.owner[l] == l else f"those of {self.owner[l]}"
@@ -451,13 +451,13 @@ class Network(Settings):
         Raises
         ------
         TypeError
-            If a layer does not keep an argument of its constructor, or keeps one that a file cannot hold (a function).
+            If a layer does not store a constructor argument, or stores one that a file cannot hold (a function).
         ValueError
             If an array holds NaN or inf, as after divergence, which `minilift.load` would refuse.
         """
         first = {id(layer): position for position, layer in reversed(list(enumerate(self.layers)))}
         layers = [recipe(layer) if first[id(layer)] == position or layer.kind != "map" else first[id(layer)]
-                  for position, layer in enumerate(self.layers)]  # a map that is there already by its position
+                  for position, layer in enumerate(self.layers)]  # a map already listed, by its position
         graph = describe({**self.settings(), "layers": layers, "loss": recipe(self.loss_function)})
         arrays = {"graph": np.array(json.dumps(graph)), **finite("Network.save", self.state_dict())}
         write_npz(checked_path("Network.save: path", path), arrays)

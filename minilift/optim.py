@@ -1,16 +1,16 @@
-r"""First-order optimizers that take a direction, and schedules of their learning rate.
+r"""First-order optimizers that take a direction, and schedules for their learning rate.
 
 An optimizer does not know where a direction :math:`d` comes from: it may be the gradient (BackProp), the
 preconditioned :math:`M^{-1}\nabla J` (ProxProp) or a method's own step :math:`\Theta - \Theta^{new}`, which
 ``SGD(lr=1.0)`` then takes exactly. Parameters are updated in place; directions are only read.
 
-An update is memory traffic: parameters are walked through as flat views, in blocks that stay in the
+The cost of an update is memory traffic: parameters are traversed as flat views, in blocks that stay in the
 processor's cache while all of an optimizer's arithmetic is done on them. No array of a parameter's size is
-made beside the optimizer's own buffers. (On CuPy a block is the whole array: starting a kernel costs more. `Muon`
-takes whole arrays everywhere: its update is made of matrix products.)
+allocated besides the optimizer's own buffers. (On CuPy a block is the whole array, since starting a kernel costs more.
+`Muon` always takes whole arrays, since its update consists of matrix products.)
 
 Weight decay is coupled, as in PyTorch: :math:`d + \lambda\theta` takes the place of d, for every parameter,
-biases too; momentum and rescaling then act on the sum. `Adam` offers the decoupled form as an option, and `Muon` has
+including biases; momentum and rescaling then act on the sum. `Adam` offers the decoupled form as an option; `Muon` has
 no other.
 """
 
@@ -29,11 +29,11 @@ from minilift.support.backend import array_module, to_numpy
 from minilift.support.settings import Settings
 from minilift.support.spellings import guided
 
-BLOCK = 32_768  # elements; three or four such float32 arrays lie in a core's second-level cache together
+BLOCK = 32_768  # elements; three or four such float32 arrays fit together in a core's second-level cache
 
 
 def as_number(value):
-    """Return the number that an array without axes holds; anything else as it is."""
+    """Return the number in an array without axes; anything else unchanged."""
     return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
 
 
@@ -46,14 +46,14 @@ def buffer_of(key, value):
 
 
 def check_buffer(key, buffer, like, dtype):
-    """Raise an error unless a buffer has the shape of another, a floating-point dtype, and values that can be."""
+    """Raise an error unless a buffer has the shape of another, a floating-point dtype, and possible values."""
     if buffer.dtype.kind != "f" or buffer.dtype != dtype:
         raise TypeError(f"{key} must be a floating-point array, of one dtype with the other buffers, "
                         f"got {buffer.dtype}")
     if buffer.shape != like.shape:
         raise ValueError(f"{key} must have the shape of its parameter's other buffer, {like.shape}, "
                          f"got {buffer.shape}")
-    if np.isnan(buffer).any():  # inf can be: that of a mean square too large for float32
+    if np.isnan(buffer).any():  # inf is possible: a mean square too large for float32
         raise ValueError(f"{key} holds NaN")
     if key.split("/")[1] in ("second_moment", "mean_square") and (buffer < 0).any():
         raise ValueError(f"{key} holds negative numbers, which no mean of squares can be")
@@ -63,13 +63,13 @@ def check_buffer(key, buffer, like, dtype):
 
 
 class Schedule(Settings):
-    """Base class of the package's schedules; any other callable epoch → rate may stand in their place."""
+    """Base class of the package's schedules; any other callable epoch → rate may be used in their place."""
 
     shown_always = ("lr", "every", "factor", "warmup", "epochs", "lr_min")
 
 
 def checked_epoch(schedule, epoch):
-    """Return the index of an epoch if it can be one."""
+    """Return the index of an epoch if it is valid."""
     return whole_number(f"{type(schedule).__name__}: epoch", epoch, least=0)
 
 
@@ -133,10 +133,10 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class WarmupLinear(Schedule):
-    r"""A learning rate that rises linearly from 0, then falls linearly to 0: that of LocoProp's notebook.
+    r"""A learning rate that rises linearly from 0, then falls linearly to 0: the schedule of LocoProp's notebook.
 
     With e the epoch and w the length of the warm-up, the rate is lr · e/w in epochs e < w and
-    lr · (1 − (e − (w − 1)) / (epochs − (w − 1))) after. The first epoch has rate zero: nothing changes.
+    lr · (1 − (e − (w − 1)) / (epochs − (w − 1))) afterwards. The first epoch has rate zero: nothing changes.
 
     Parameters
     ----------
@@ -144,8 +144,8 @@ class WarmupLinear(Schedule):
     warmup : int, default 5
         Number of epochs of the warm-up.
     epochs : int, default 99
-        The epoch in which the rate is zero again, and stays so. The defaults are the notebook's, where the
-        second branch reads 1 − (e − 4)/95.
+        The epoch from which the rate is zero again. The defaults are the notebook's, where the second branch
+        reads 1 − (e − 4)/95.
 
     Examples
     --------
@@ -209,7 +209,7 @@ class Cosine(Schedule):
 class Optimizer(Settings):
     r"""Base class of the optimizers.
 
-    A subclass names its buffers, each an array of a parameter's size, with their initial values (`slots`).
+    A subclass names its buffers, each an array of a parameter's size, and their initial values in `slots`.
     Its `_update` works on one block.
 
     Parameters
@@ -217,12 +217,12 @@ class Optimizer(Settings):
     lr : float or callable
         Learning rate, or a schedule: a callable epoch → rate, epochs counted from 0 (see `start_epoch`).
     weight_decay : float, default 0.0
-        λ of the coupled weight decay, d + λθ in the place of d.
+        λ of the coupled weight decay, d + λθ in place of d.
 
     Attributes
     ----------
     epoch : int
-        The epoch that `start_epoch` announced last.
+        The epoch last announced by `start_epoch`.
     steps : int
         Number of steps taken since the start or the last `reset`.
     """
@@ -243,7 +243,7 @@ class Optimizer(Settings):
         Raises
         ------
         ValueError, TypeError
-            If a schedule returns something else than a finite number ≥ 0.
+            If a schedule returns anything but a finite number ≥ 0.
         """
         if not callable(self.lr):
             return self.lr
@@ -253,7 +253,7 @@ class Optimizer(Settings):
         """Forget all buffers, the number of steps and the epoch."""
         self.epoch = 0
         self.steps = 0
-        self._signature: Any = None  # whether on NumPy, dtype and shapes that the buffers were made for
+        self._signature: Any = None  # whether on NumPy, and dtype and shapes, of the buffers' parameters
         self._buffers: Any = None  # for each parameter the list of its flat buffers
 
     def start_epoch(self, epoch: int) -> None:
@@ -266,9 +266,9 @@ class Optimizer(Settings):
         Parameters
         ----------
         parameters : list of array
-            C-contiguous, writeable arrays of one dtype, the same ones (or equally shaped) at every call.
+            C-contiguous, writeable arrays of one dtype, the same ones (or of the same shapes) at every call.
         directions : list of array
-            What to subtract, after scaling: aligned with `parameters`, same shapes and dtype. They are only
+            What to subtract, after scaling: aligned with `parameters`, with the same shapes and dtype. They are only
             read. One that is not C-contiguous is copied first.
         scale : float, default 1.0
             Multiplies the learning rate in this step.
@@ -276,9 +276,9 @@ class Optimizer(Settings):
         Raises
         ------
         ValueError
-            If the lists differ in length, a direction in shape, if a parameter is not C-contiguous, or if the
-            parameters are not shaped as in the steps before (`reset` makes the optimizer forget those). If parameters
-            overlap in memory, which is looked for when their shapes are new.
+            If the lists differ in length, if a direction does not have its parameter's shape, if a parameter is not
+            C-contiguous, or if the parameters' shapes differ from those in earlier steps (which `reset` forgets).
+            If parameters overlap in memory, which is checked when their shapes are new.
         TypeError
             If something is not an array, dtypes differ, or NumPy and CuPy are mixed.
         """
@@ -294,7 +294,7 @@ class Optimizer(Settings):
             self._update_array(xp, parameter, direction, buffers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state, without the hyperparameters, a flat dict of NumPy arrays and numbers.
+        """Return a copy of the state, without the hyperparameters: a flat dict of NumPy arrays and numbers.
 
         The keys begin with the class's name, so that another kind of optimizer refuses them.
         """
@@ -307,12 +307,12 @@ class Optimizer(Settings):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state that `state_dict` returned, of an optimizer of the same class and buffers: all or nothing.
+        """Load a state that `state_dict` of an optimizer of the same class and buffers returned: all or nothing.
 
         Raises
         ------
         ValueError, TypeError
-            If a key is missing or does not belong to this optimizer, a number is no whole number of at least 0, or
+            If a key is missing or does not belong to this optimizer, a number is not a whole number of at least 0, or
             the buffers are not floating-point arrays of one dtype without NaN. Nothing is changed then.
         """
         name = type(self).__name__
@@ -338,7 +338,7 @@ class Optimizer(Settings):
             self._buffers = [[buffer.reshape(-1) for buffer in row] for row in rows]
 
     def check_fits(self, parameters):
-        """Raise a `ValueError` if the buffers belong to other parameters than these."""
+        """Raise a `ValueError` if the buffers do not belong to these parameters."""
         dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
         shapes = tuple([parameter.shape for parameter in parameters])
         if self._buffers is not None and self._signature[1:] != (dtype, shapes):
@@ -383,7 +383,7 @@ class Optimizer(Settings):
             raise ValueError(f"{name}: expected one direction for each of {len(parameters)} parameters, "
                              f"got {len(directions)}")
         try:
-            arrays = [*parameters, *directions]  # mostly NumPy's: then nothing need be called
+            arrays = [*parameters, *directions]  # usually NumPy's: then no call is needed
             xp = np if set(map(type, arrays)) == {np.ndarray} else array_module(*arrays)
         except TypeError as error:
             raise TypeError(f"{name}: parameters and directions: {error}") from None
@@ -403,7 +403,7 @@ class Optimizer(Settings):
         return xp
 
     def _fit_buffers(self, xp, parameters):
-        """Make the buffers at the first step; later, see that they are still those of these parameters."""
+        """Make the buffers at the first step; later, check that they still belong to these parameters."""
         dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
         signature = (xp is np, dtype, tuple([parameter.shape for parameter in parameters]))
         if signature == self._signature:
@@ -435,7 +435,7 @@ class SGD(Optimizer):
     lr : float or callable
         Learning rate, or a schedule epoch → rate.
     weight_decay : float, default 0.0
-        Coupled: d + λθ in the place of d.
+        Coupled: d + λθ in place of d.
 
     Examples
     --------
@@ -462,7 +462,7 @@ class HeavyBall(Optimizer):
     momentum : float, default 0.9
         μ in [0, 1).
     weight_decay : float, default 0.0
-        Coupled: d + λθ in the place of d.
+        Coupled: d + λθ in place of d.
 
     Examples
     --------
@@ -499,7 +499,7 @@ class Nesterov(HeavyBall):
     momentum : float, default 0.9
         μ in [0, 1). ProxProp's experiments use 0.95.
     weight_decay : float, default 0.0
-        Coupled: d + λθ in the place of d.
+        Coupled: d + λθ in place of d.
 
     Examples
     --------
@@ -535,9 +535,9 @@ class Adam(Optimizer):
     eps : float, default 1e-8
         ε, outside the root.
     weight_decay : float, default 0.0
-        Coupled: d + λθ in the place of d.
+        Coupled: d + λθ in place of d.
     decoupled : bool, default False
-        Take weight decay out of the direction: θ ← (1 − lr λ) θ before the step (AdamW, Loshchilov and Hutter
+        Apply weight decay outside the direction: θ ← (1 − lr λ) θ before the step (AdamW, Loshchilov and Hutter
         2019).
 
     Examples
@@ -612,7 +612,7 @@ class RMSProp(Optimizer):
         μ in [0, 1); LocoProp's notebook has 0.999.
     form : {"pytorch", "tf1"}, default "pytorch"
     weight_decay : float, default 0.0
-        Coupled: d + λθ in the place of d.
+        Coupled: d + λθ in place of d.
 
     Examples
     --------
@@ -639,7 +639,7 @@ class RMSProp(Optimizer):
         return mean_square | {"momentum": 0.0} if self.momentum else mean_square
 
     def _update_array(self, xp, parameter, direction, buffers):
-        if self.momentum and len(buffers) == 1:  # which was 0 in the steps before
+        if self.momentum and len(buffers) == 1:  # it was 0 in earlier steps
             buffers.append(xp.zeros_like(buffers[0]))
         super()._update_array(xp, parameter, direction, buffers)
 
@@ -674,23 +674,23 @@ class Muon(Optimizer):
         \Theta \leftarrow (1 - \mathrm{lr}\,\lambda)\,\Theta
             - \mathrm{lr}\,\sqrt{\max(1, n/m)}\;\operatorname{msign}(D + \mu V)
 
-    for an array of m rows and n columns, where :math:`\operatorname{msign}(U\Sigma V^T) = UV^T`, about (see `msign`).
+    for an array of m rows and n columns, where :math:`\operatorname{msign}(U\Sigma V^T) \approx UV^T` (see `msign`).
     With the direction of `ProxProp` or `FOOF` this is Newton–Muon.
 
-    A parameter is taken whole. θ = [W; b] is one matrix, the bias being the weights of an input that is always 1, as
-    in the methods' Gram matrices; filters are the matrix of their patches, scale and shift of a batch norm one of two
-    rows. An array with fewer than two axes is one row, of which msign is the direction.
+    A parameter is treated as a whole. θ = [W; b] is one matrix, where the bias holds the weights of an input that is
+    always 1, as in the methods' Gram matrices; filters are the matrix that acts on patches, and the scale and shift of
+    a batch norm are its two rows. An array with fewer than two axes is one row, whose msign is its direction.
 
     Parameters
     ----------
     lr : float or callable
-        Learning rate, or a schedule epoch → rate. The size of D does not matter: it is the length of the steps.
+        Learning rate, or a schedule epoch → rate. It alone sets the length of the steps: the size of D has no effect.
     momentum : float, default 0.95
         μ in [0, 1), in Nesterov's form.
     iterations : int, default 5
-        Of Newton–Schulz in `msign`.
+        Number of Newton–Schulz iterations in `msign`.
     weight_decay : float, default 0.0
-        λ, decoupled: msign would not see its size.
+        λ, decoupled, since msign would not preserve its size.
 
     Examples
     --------
@@ -722,13 +722,13 @@ class Muon(Optimizer):
 
 
 def msign(matrix, iterations=5):
-    r"""Return about :math:`UV^T` for a matrix :math:`U\Sigma V^T`, by the Newton–Schulz iteration of Jordan et al.
+    r"""Return roughly :math:`UV^T` for a matrix :math:`U\Sigma V^T`, by the Newton–Schulz iteration of Jordan et al.
 
     .. math:: X \leftarrow aX + bXX^TX + cXX^TXX^TX, \qquad (a, b, c) = (3.4445, -4.7750, 2.0315)
 
-    from :math:`X = M/\|M\|_F`, on the smaller side. Its polynomial acts on each singular value by itself. These
-    coefficients do not make the values converge to 1. They were chosen for a steep slope at 0, so that five iterations
-    bring all from 0.002 of the norm upwards to between 0.68 and 1.21, where coefficients that converge would leave the
+    from :math:`X = M/\|M\|_F`, on the smaller side. The polynomial acts on each singular value separately. With these
+    coefficients the values do not converge to 1. They were chosen for a steep slope at 0: five iterations bring all
+    values from 0.002 of the norm upwards to between 0.68 and 1.21, whereas convergent coefficients would leave the
     small ones small. The sign of a momentum needs no more.
 
     Parameters

@@ -1,9 +1,9 @@
-r"""Figures: the layer graph, training curves of one run or of several methods, residuals of inexact solves, and what
-a convolution holds.
+r"""Figures: the layer graph, training curves of one run or of several methods, residuals of inexact solves, and the
+filters and activations of a convolution.
 
 Each function returns a `matplotlib.figure.Figure` made without pyplot: nothing needs a display and nothing is kept in
-a global list. Colours are those of Okabe and Ito, which colour-blind readers tell apart; every method has one colour,
-line style and marker in all figures (`METHOD_STYLE`). A run that diverged is marked by a cross on the top edge.
+a global list. Colours are those of Okabe and Ito, which colour-blind readers can tell apart; a method has the same
+colour, line style and marker in all figures (`METHOD_STYLE`). A cross on the top edge marks a run that diverged.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ __all__ = ["METHOD_STYLE", "activations", "comparison", "filters", "graph", "his
 
 @spelled
 def residuals(found: dict[str, list[Any]]) -> Figure:
-    """Return a figure of relative residuals of the proximal steps: one panel a map, one column a solver.
+    """Return a figure of relative residuals of the proximal steps: one panel per map, one column per solver.
 
     Parameters
     ----------
     found : dict of label → list
-        The lists are those of `ProxProp.residuals`: None, or an array with one number an output unit, for each map.
+        The lists are those of `ProxProp.residuals`: for each map None, or an array with one number per output unit.
         Each unit is a dot, the median a bar. Units without signal, whose residual is 0, are left out.
 
     Returns
@@ -123,14 +123,14 @@ def check_residuals(found):
 
 @spelled
 def graph(net: Network) -> Figure:
-    r"""Return a figure of a network as the papers see it: θ_l, z_l and a_l as nodes, one column a map or join.
+    r"""Return a figure of a network as in the papers: θ_l, z_l and a_l as nodes, one column per map or join.
 
-    Arrows say what is computed from what: :math:`z_l = \varphi_l(\theta_l, a_{l-1})` and :math:`a_l = \sigma_l(z_l)`.
-    Where a join reads values further back, an arc runs below the columns. A θ that several maps share has one colour in
-    all its places; all but the first are marked "again".
+    Arrows show what is computed from what: :math:`z_l = \varphi_l(\theta_l, a_{l-1})` and :math:`a_l = \sigma_l(z_l)`.
+    Where a join reads values further back, an arc runs below the columns. A θ that several maps share has the same
+    colour in all its places; all but the first are marked "again".
 
-    A network with joins is drawn in rows of 9 columns. What a column reads from another row is named there, two values
-    at most. Of more than 4 rows the first three are drawn, and the last 9 columns.
+    A network with joins is drawn in rows of 9 columns. At most two values that a column reads from another row are
+    named at the column. If there are more than 4 rows, only the first three and the last 9 columns are drawn.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ def graph(net: Network) -> Figure:
 def sweep(net: Network) -> Figure:
     r"""Return the figure of `graph`, with the order of the half steps.
 
-    Numbers 1, 2, … at the nodes say when `minilift.energy.algorithm_1` steps in them: from the last map to the first in
-    :math:`a_l^{½}`, in :math:`z_l^{½}`, then in θ_l. A shared θ waits until all that use it have their half steps.
+    Numbers 1, 2, … at the nodes show when `minilift.energy.algorithm_1` steps in them: from the last map to the first
+    in :math:`a_l^{½}`, in :math:`z_l^{½}`, then in θ_l. A shared θ waits until all its uses have their half steps.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def sweep(net: Network) -> Figure:
 def filters(net: Network, l: int = 1) -> Figure:
     """Return a figure of the filters of one convolution.
 
-    One image a filter where the input has three channels (a colour picture, each scaled to its own range), else one for
-    each pair of output channel (column) and input channel (row), blue negative, red positive, on one scale.
+    If the input has three channels, each filter is one colour image, scaled to its own range. Otherwise there is one
+    for each pair of output channel (column) and input channel (row), blue negative, red positive, on one scale.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def filters(net: Network, l: int = 1) -> Figure:
 
 @spelled
 def activations(net: Network, X: Any, l: int = 1) -> Figure:
-    """Return a figure of the activations a_l after one convolution: one row a sample, one column a channel.
+    """Return a figure of the activations a_l after one convolution: one row per sample, one column per channel.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def activations(net: Network, X: Any, l: int = 1) -> Figure:
     """
     convolution_of(net, l)
     state = net.forward(X)
-    a = state.a[l] if l < net.depth and state.a[l].ndim == 4 else state.z[l]  # a flattened a_l is no picture
+    a = state.a[l] if l < net.depth and state.a[l].ndim == 4 else state.z[l]  # a flattened a_l is not a picture
     name = "a" if a is not state.z[l] else "z"
     return picture_grid(to_numpy(a).transpose(0, 3, 1, 2), f"${name}_{{{l}}}$", "sample", "channel")
 
@@ -240,11 +240,11 @@ def activations(net: Network, X: Any, l: int = 1) -> Figure:
 @spelled
 def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
                   method: Method | Callable[..., Any] | None = None) -> Figure:
-    r"""Return a figure of what an implicit step leaves of its target: one row a sample, one column an output channel.
+    r"""Return a figure of what an implicit step misses of its target: one row per sample, one column per channel.
 
     The target of ProxProp (11) is a change of z_l by −g_l (for τ = 1); the step d changes it by
-    :math:`-\tilde a\,d`. Drawn is the misfit :math:`\tilde a\,d - g_l`, which the damping and the few
-    parameters of the filters leave. Where maps share θ_l, the samples of all are drawn, the first map's on top.
+    :math:`-\tilde a\,d`. The figure shows the misfit :math:`\tilde a\,d - g_l`, which is due to the damping and to
+    the few parameters of the filters. If maps share θ_l, the samples of all are drawn, the first map's on top.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
 
     def record(block):
         step = steps[block.k - 1]
-        if block.l == net.owner[l]:  # forward is linear in θ: at the step it gives ã d
+        if block.l == net.owner[l]:  # forward is linear in θ: at the step it returns ã d
             found.update(change=to_numpy(phi.forward(step, block.a)), target=to_numpy(block.g))
         return step
 
@@ -284,7 +284,7 @@ def prox_residual(net: Network, X: Any, y: Any, l: int = 1,
 
 
 def convolution_of(net, l):
-    """Return map l of a network, or raise an error that says that it is no convolution."""
+    """Return map l of a network, or raise an error if it is not a convolution."""
     checked_network("plots", net)
     whole_number("l, the index of a map,", l, most=net.depth)
     if not isinstance(net.phi[l], Conv2d):
@@ -293,7 +293,7 @@ def convolution_of(net, l):
 
 
 def picture_grid(pictures, title, rows="", columns=""):
-    """Return a figure of pictures (rows, columns, H, W), on one scale around zero, or with a last axis of 3 colours."""
+    """Return a figure of pictures (rows, columns, H, W) on one scale around zero, or with a last axis of 3 colours."""
     n_rows, n_columns = pictures.shape[:2]
     figure = new_figure(min(12, 1 + 0.7 * n_columns), min(12, 0.8 + 0.7 * n_rows))
     size = float(abs(pictures).max()) or 1.0

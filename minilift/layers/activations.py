@@ -1,11 +1,11 @@
 r"""Transfer functions :math:`a = \sigma(z)`: forward, derivative, adjoint, and the convex integral F, F' = σ.
 
-The integral makes the matching loss of LocoProp-M,
-:math:`D_F(z, f^{-1}(y)) = F(z) - \langle y, z\rangle + \text{const}`, convex in z. It is bounded below only where
+From the integral comes the matching loss of LocoProp-M,
+:math:`D_F(z, f^{-1}(y)) = F(z) - \langle y, z\rangle + \text{const}`, which is convex in z. It is bounded below only if
 the target y lies in the closure of the range of σ, which each transfer states (`range`).
 
-A transfer is stateless. What its adjoint needs beyond z and a (nothing, for the elementwise ones) comes back from
-`apply` as `aux` and lives in the network's `State`.
+A transfer is stateless. What its adjoint needs beyond z and a (nothing, for the elementwise ones), `apply` returns as
+`aux`, which lives in the network's `State`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from minilift.support.backend import array_module, spence
 
 
 class Transfer(Layer):
-    """Base class of all that may stand between two maps; a subclass defines `apply` and `adjoint`.
+    """Base class of everything that may stand between two maps; a subclass defines `apply` and `adjoint`.
 
     Attributes
     ----------
     elementwise : bool
-        Whether each entry of a depends on one entry of z alone.
+        Whether each entry of a depends on a single entry of z.
 
     Examples
     --------
@@ -53,24 +53,24 @@ class Transfer(Layer):
         return []
 
     def commit(self, aux):
-        """Take what a training pass measured into what evaluation uses."""
+        """Update what evaluation uses with what a training pass measured."""
 
     def signals(self, z, a, aux, g):
         r"""Return ∂J/∂f(z) and ∂J/∂z, and the gradients in `parameters`, from the signal g = ∂J/∂a at a = σ(z).
 
-        f is the elementwise activation that directly follows the map. Where there is none it is the identity, and both
-        signals are one.
+        f is the elementwise activation that directly follows the map. Where there is none, f is the identity and the
+        two signals are the same.
         """
         g_z = self.adjoint(z, a, aux, g)  # ProxProp (9), BackProp signal
         return (g if self.elementwise else g_z), g_z, self.gradients(aux, g)
 
 
 class Activation(Transfer):
-    r"""An elementwise transfer function; base class of the package's own and of a user's.
+    r"""An elementwise transfer function; base class of the package's own and of the user's.
 
-    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, with
-    `conjugate` and `inverse` matching energies too. One that jumps on purpose says ``continuous = False``, of which
-    `verify` asks.
+    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, and with
+    `conjugate` and `inverse` matching energies too. One that jumps on purpose sets ``continuous = False``, or else
+    `verify` reports the jump.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Activation(Transfer):
 
     elementwise = True
     range = (-math.inf, math.inf)  # the interval whose closure holds the values of σ
-    closed = False  # whether its ends are values of σ too
+    closed = False  # whether the interval's ends are values of σ too
     pieces: tuple | None = None  # (low, high, slope, offset) of each linear piece, from left to right; None if smooth
 
     def forward(self, z: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ class Activation(Transfer):
         raise NotImplementedError(f"{type(self).__name__} has no conjugate(a), which matching energies need")
 
     def inverse(self, a):
-        r"""Return :math:`(F^*)'(a)`, a z with σ(z) = a; at an end of a closed range the one nearest to 0."""
+        r"""Return :math:`(F^*)'(a)`, a z with σ(z) = a; at an end of a closed range, the one nearest to 0."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(a), which matching energies need")
 
     def apply(self, z, training=False, rng=None):
@@ -117,12 +117,12 @@ class Activation(Transfer):
     def adjoint(self, z, a, aux, g):
         r"""Return :math:`\sigma'(z) \odot g`: the derivative of σ at z, transposed, applied to g.
 
-        Being diagonal it is its own transpose: this is the forward derivative along g as well.
+        The derivative is diagonal, hence its own transpose: this is the forward derivative along g as well.
         """
         return g * self.derivative(z)
 
     def solve_shifted(self, z, c, r):
-        r"""Return s with :math:`(I + c\,\sigma'(z))\,s = r`, the Newton step of a prox."""
+        r"""Return s with :math:`(I + c\,\sigma'(z))\,s = r`, the Newton step for a prox."""
         return r / (1 + c * self.derivative(z))
 
     def in_range(self, y, tolerance=0.0):
@@ -238,7 +238,7 @@ class LeakyReLU(Activation):
 
 
 class HardTanh(Projection):
-    r"""σ(z) = z cut to [−1, 1], σ'(±1) = 0, F(z) = z²/2 there and :math:`|z| - \tfrac12` beyond, range [−1, 1].
+    r"""σ(z) = z clipped to [−1, 1], σ'(±1) = 0, F(z) = z²/2 inside and :math:`|z| - \tfrac12` beyond, range [−1, 1].
 
     Examples
     --------
@@ -359,17 +359,17 @@ class Softplus(Activation):
 
 
 class Softmax(Activation):
-    r"""σ(z) = exp z / Σ exp z row by row, F(z) = log Σ exp z, one number a row; range: the simplex.
+    r"""σ(z) = exp z / Σ exp z row by row, F(z) = log Σ exp z, one number per row; range: the simplex.
 
-    Not for hidden layers: it is the transfer inside `SoftmaxCrossEntropy`, whose matching loss LocoProp-M uses on
-    the last map. Its derivative is no diagonal, so it has `adjoint` but no `derivative`.
+    Not for hidden layers: it is the transfer inside `SoftmaxCrossEntropy`, and LocoProp-M uses its matching loss on
+    the last map. Its derivative is not diagonal, so it has `adjoint` but no `derivative`.
     """
 
     elementwise = False
     range = (0.0, 1.0)
 
     def forward(self, z: np.ndarray) -> np.ndarray:
-        xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
+        xp = np if type(z) is np.ndarray else array_module(z)  # runs in every step: no call for NumPy
         e = xp.exp(z - z.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
@@ -440,7 +440,7 @@ class Composition(Transfer):
         return self.parts[0].adjoint(*aux[0], self.at_outputs(aux, g)[0])
 
     def at_outputs(self, aux, g):
-        """Return the signal at the output of each part, of which g is the last."""
+        """Return the signal at the output of each part; g is the last of them."""
         signals = [g]
         for part, inputs in zip(reversed(self.parts[1:]), reversed(aux[1:])):
             signals.append(part.adjoint(*inputs, signals[-1]))
@@ -452,7 +452,7 @@ class Composition(Transfer):
             part.commit(part_aux)
 
     def signals(self, z, a, aux, g):
-        """Return ∂J/∂f(z), ∂J/∂z and the gradients in `parameters`; to f the signal comes through the other parts."""
+        """Return ∂J/∂f(z), ∂J/∂z and the gradients in `parameters`; the signal reaches f through the other parts."""
         at, first = self.at_outputs(aux, g), self.parts[0]
         own = [gradient for part, (_, _, part_aux), signal in zip(self.parts, aux, at)
                for gradient in part.gradients(part_aux, signal)]
@@ -466,7 +466,7 @@ def softplus(z):
 
 
 def entropy(x):
-    """Return x log x, 0 for x = 0."""
+    """Return x log x, which is 0 for x = 0."""
     return x * array_module(x).log(x + (x == 0))
 
 

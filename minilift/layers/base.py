@@ -1,7 +1,7 @@
 r"""What a layer is: a map φ with parameters θ (`Map`), a join (`Join`), or a transfer σ between them (`Transfer`).
 
-A layer remembers nothing of its last input. What the adjoint of a transfer needs beyond z and a comes back from `apply`
-as `aux` and lives in the network's `State`. Shapes leave the batch out: a sample of shape (n,), or (H, W, C) of images.
+A layer stores nothing of its last input. What the adjoint of a transfer needs beyond z and a, `apply` returns as `aux`,
+which lives in the network's `State`. Shapes omit the batch axis: a sample has shape (n,), an image (H, W, C).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ class Layer(Settings):
     ----------
     kind : {"map", "join", "transfer", "name"}
     parameters : sequence of arrays
-        What is trained beside the θ of the maps: none, or one array, that the layer keeps as `scale_shift`, such as a
-        batch norm's, (2, channels). A network takes a layer that has it in one place.
+        What is trained besides the θ of the maps: nothing, or one array, which the layer keeps as `scale_shift`, such
+        as a batch norm's, (2, channels). A layer that has one may stand in only one place in a network.
     """
 
     kind = ""
     parameters: tuple = ()
 
     def on_backend(self, xp, dtype):
-        """Return a layer whose own arrays are on a backend and in a dtype; itself, if it has none."""
+        """Return this layer with its own arrays on a backend and in a dtype; itself, if it has none."""
         return self
 
     def for_images(self, *input_shapes):
-        """Return a layer that knows the shapes of its input samples; itself, if that makes no difference."""
+        """Return this layer with the shapes of its input samples known; itself, if they make no difference."""
         return self
 
     def output_shape(self, input_shape):

@@ -3,16 +3,16 @@ r"""Convolution as the linear map :math:`z = \tilde P(a)\,\theta`, P the matrix 
 Images are (N, H, W, C), channels last; :math:`\theta = [W; b^T]` is (kernel·kernel·c_in + 1, c_out), its rows in the
 patch order (row, column, channel); the operation is cross-correlation (the kernel is not flipped), padded with zeros.
 
-The patch matrix is formed only when `rows` is asked for. Let B be the *strips* of an image, the windows of its
-columns. Then a patch is `kernel` strips below one another, and
+The patch matrix is formed only when `rows` is called. Let B be the *strips* of an image, the windows of its
+columns. Then a patch is `kernel` strips stacked one below the other, and
 
 .. math:: z[y] = \sum_i B[s y + i]\, W_i, \qquad (\nabla W)_i = \sum_y B[s y + i]^T g[y]
 
 with the stride s. These are sums of `kernel` matrix products, with an array that is `kernel` times as large as the
-image instead of kernel² times. They are taken in blocks of images that stay in the processor's cache. The adjoint in
-a is the convolution of g, its pixels s apart, with the kernel turned by 180°.
+image instead of kernel² times. They are computed in blocks of images that stay in the processor's cache. The adjoint in
+a is the convolution of g, its pixels spaced s apart, with the kernel turned by 180°.
 
-The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations that repeat: see
+The Gram matrix :math:`\tilde P^T\tilde P` of the proximal steps consists of autocorrelations, many of them equal: see
 `centred_patch_gram`.
 """
 
@@ -31,7 +31,7 @@ from minilift.support.backend import array_module
 
 BLOCK_BYTES = 3 << 19  # of strips at a time: well inside a second-level cache
 DEVICE_BLOCK_BYTES = 1 << 28  # a GPU wants few large products
-TILE_WIDTH = 128  # image columns × channels that one product of image rows spans, about, in the Gram matrix
+TILE_WIDTH = 128  # image columns × channels, roughly, that one product of image rows spans in the Gram matrix
 
 
 class Conv2d(Map):
@@ -40,19 +40,19 @@ class Conv2d(Map):
     Parameters
     ----------
     c_in, c_out : int
-        Number of channels of input and output.
+        Number of input and output channels.
     kernel : int
         Rows and columns of the filters.
     stride : int, default 1
         Step between patches, down and across.
     padding : {"same", "valid"} or int, default "same"
-        Rows and columns of zeros on each side of the image: kernel // 2 (odd kernels only; with stride 1 the
-        output is as large as the input), 0, or the number.
+        Rows and columns of zeros on each side of the image: kernel // 2 for "same" (odd kernels only; with stride 1
+        the output is as large as the input), 0 for "valid", or the given number.
     init : str or float, default "uniform"
         As for `Linear`, with kernel·kernel·c_in inputs.
     image_size : (int, int), optional
-        H and W of the input, for a map by itself; a network tells its maps (`for_images`). Without it `adjoint_input`
-        takes the smallest image that has as many patches, which with stride 1 is the only one.
+        H and W of the input, for a map used alone; a network tells its maps (`for_images`). Without it `adjoint_input`
+        assumes the smallest image that has as many patches, which with stride 1 is the only one.
 
     Examples
     --------
@@ -86,7 +86,7 @@ class Conv2d(Map):
         return (self.n_in + 1, self.c_out)
 
     def initial_theta(self, rng):
-        """Draw θ by NumPy's generator `rng`, as float64."""
+        """Draw θ with NumPy's generator `rng`, as float64."""
         return draw_theta(rng, self.init, self.n_in, self.c_out, fan_in=self.n_in,
                           fan_out=self.kernel**2 * self.c_out)
 
@@ -101,7 +101,7 @@ class Conv2d(Map):
         return (height, width, self.c_out)
 
     def for_images(self, input_shape):
-        """Return a copy of this map that knows the size of its input images, which is no setting of its own."""
+        """Return a copy of this map that knows the size of its input images, which is not one of its settings."""
         known = copy.copy(self)
         known.known_size = tuple(input_shape[:2])
         return known
@@ -130,7 +130,7 @@ class Conv2d(Map):
             g_rows = xp.ascontiguousarray(g[images].transpose(1, 0, 2, 3)).reshape(-1, g.shape[3])
             for i in range(k):
                 by_row[i] += every_row(b, i, height, s).T @ g_rows
-        result[-1] = g.sum(axis=0).sum(axis=(0, 1))  # over images first: long runs of memory
+        result[-1] = g.sum(axis=0).sum(axis=(0, 1))  # over images first: long contiguous runs of memory
         return result
 
     def rows(self, a):
@@ -146,7 +146,7 @@ class Conv2d(Map):
         return z.reshape(-1, self.c_out)
 
     def gram(self, a, side=None, bias=True):
-        """Return the Gram operator of this map at the images a: on the parameter side without a patch matrix."""
+        """Return the Gram operator of this map at the images a; on the parameter side it forms no patch matrix."""
         height, width = self.output_shape(a.shape[1:])[:2]
         if side is None:
             side = "sample" if len(a) * height * width <= self.n_in + bias else "parameter"
@@ -174,7 +174,7 @@ class PatchGram(Gram):
 
     @cached_property
     def matrix(self):
-        """The patches' C, formed when first asked for."""
+        """The patches' C, formed on first use."""
         return patch_gram(self.phi, self.a, self.bias)
 
     def in_double(self):
@@ -182,7 +182,7 @@ class PatchGram(Gram):
         return PatchGram(self.phi, self.a.astype(np.float64), self.bias)
 
     def singular(self):
-        """Return singular values and right vectors of the patch matrix, by QR of one block of images after another."""
+        """Return singular values and right vectors of the patch matrix, by QR, one block of images at a time."""
         xp, r = self.xp, self.xp.empty((0, self.coordinates), self.a.dtype)
         for images in blocks(self.a, self.phi.kernel**2):
             patches = self.phi.rows(self.a[images])
@@ -193,7 +193,7 @@ class PatchGram(Gram):
 
     @property
     def coordinates(self):
-        """Number of parameters of one output channel."""
+        """Number of parameters per output channel."""
         return self.phi.n_in + self.bias
 
     def apply(self, d):
@@ -220,7 +220,7 @@ def correlate(a, w, kernel, size, *, offset, step=1, apart=1, bias=None):
     size : (int, int)
         Rows and columns of the output.
     offset, apart : int
-        Zeros before the first pixel (negative: pixels left out), and the distance of neighbouring pixels.
+        Zeros before the first pixel (negative: pixels left out), and the distance between neighbouring pixels.
     step : int
         The stride s of the output.
     bias : array (n_out,), optional
@@ -248,7 +248,7 @@ def correlate(a, w, kernel, size, *, offset, step=1, apart=1, bias=None):
 def strips(a, kernel, size, *, offset, step=1, apart=1):
     """Return the windows of columns of the padded images, row by row: shape (rows, n, width, kernel·C).
 
-    Rows come first, so that a range of rows of all images is one matrix; see `correlate` for the arguments.
+    Rows come first, so that a range of rows, of all images, is one matrix; see `correlate` for the arguments.
     """
     xp = array_module(a)
     rows, columns = ((n - 1) * step + kernel for n in size)
@@ -257,12 +257,12 @@ def strips(a, kernel, size, *, offset, step=1, apart=1):
     from_x, to_x = placing(a.shape[2], columns, offset, apart)
     padded[to_y, :, to_x] = a[:, from_y, from_x].transpose(1, 0, 2, 3)
     windows = windows_along(padded, kernel, axis=2)[:, :, ::step].transpose(0, 1, 2, 4, 3)
-    # the copy is made here, once: reshape alone would give a view of overlapping windows
+    # the copy is made here, once: reshape alone would return a view of overlapping windows
     return xp.ascontiguousarray(windows).reshape(rows, len(a), size[1], -1)
 
 
 def placing(n, room, offset, apart):
-    """Return which of n pixels go where (two slices), pixel i to offset + i·apart, as far as there is room."""
+    """Return two slices, which of n pixels go where: pixel i to offset + i·apart, as far as there is room."""
     first = max(0, -(offset // apart))  # the first i with offset + i·apart ≥ 0
     stop = max(first, min(n, (room - 1 - offset) // apart + 1))
     start = offset + first * apart
@@ -275,12 +275,12 @@ def every_row(b, i, height, step):
 
 
 def windows_along(a, kernel, axis):
-    """Return the view of all windows of `kernel` entries along one axis, which go to a new last axis."""
+    """Return a view of all windows of `kernel` entries along one axis; the entries get a new last axis."""
     return array_module(a).lib.stride_tricks.sliding_window_view(a, kernel, axis=axis)
 
 
 def blocks(a, kernel, apart=1):
-    """Yield slices of images whose strips fill a cache."""
+    """Yield slices of images whose strips fill the cache."""
     budget = BLOCK_BYTES if array_module(a) is np else DEVICE_BLOCK_BYTES
     images = max(1, int(budget // max(1, a[:1].nbytes * kernel * apart**2)))
     for first in range(0, len(a), images):
@@ -288,7 +288,7 @@ def blocks(a, kernel, apart=1):
 
 
 def patches_along(n, kernel, stride, pad):
-    """Return the number of patches along n pixels."""
+    """Return how many patches fit along n pixels."""
     return (n + 2 * pad - kernel) // stride + 1
 
 
@@ -310,11 +310,11 @@ def pad_width(padding, kernel):
 def patch_gram(phi, a, bias=True):
     r"""Return :math:`C = \tilde P^T\tilde P` (without the ones if not `bias`) in float64.
 
-    With M the mean image and :math:`a_c = a - M`, the rows of patches being those of N images,
+    With M the mean image, :math:`a_c = a - M`, and the rows of patches those of N images,
 
     .. math:: P^TP = P_c^TP_c + R^TP_M + P_M^TR + N\,P_M^TP_M, \qquad R = \sum_n P(a_c[n]) \approx 0,
 
-    of which float32 need hold the first only; the others are made of the patches of one image.
+    of which only the first term is formed in float32; the others come from the patches of a single image.
     """
     xp = array_module(a)
     n = len(a)
@@ -322,7 +322,7 @@ def patch_gram(phi, a, bias=True):
     centred = a.transpose(1, 0, 2, 3).copy()  # (H, N, W, C): a range of rows is one matrix
     centred -= mean[:, None]
     p_mean = phi.rows(mean[None].astype(np.float64))
-    # the mean is rounded, so that the centred images sum to a little more than zero
+    # the mean is rounded, so the centred images do not sum exactly to zero
     rest = phi.rows(centred.sum(axis=1, dtype=np.float64)[None])
     cross = p_mean.T @ rest
     gram = xp.empty((phi.n_in + bias, phi.n_in + bias), dtype=np.float64)
@@ -341,8 +341,8 @@ def centred_patch_gram(phi, a):
 
     .. math:: \sum_{y,x}\sum_n a[n, s y + i - p, s x + j - p, c]\; a[n, s y + i + d - p, s x + j' - p, c'].
 
-    The sum over rows and images is a product of two ranges of image rows d apart, and but for a few rows at the
-    border the same for all i: one large product each d, and small ones to complete it. What remains is to sum over x.
+    The sum over rows and images is a product of two ranges of image rows d apart. Except for a few rows at the border
+    it is the same for all i: one large product for each d, and small ones to complete it. The sum over x remains.
     """
     xp = array_module(a)
     k, s = phi.kernel, phi.stride
@@ -363,7 +363,7 @@ def centred_patch_gram(phi, a):
 
 
 def row_range(phi, height, i, d):
-    """Return the image rows s·y + i − p over the output's rows y; they and the rows d below them lie in the image."""
+    """Return the image rows s·y + i − p over output rows y, such that they and the rows d below are in the image."""
     s, start = phi.stride, i - phi.pad
     first = max(0, -(start // s))
     stop = max(first, min(patches_along(height, phi.kernel, s, phi.pad), -((start + d - height) // s)))
@@ -371,11 +371,11 @@ def row_range(phi, height, i, d):
 
 
 def rows_correlation(phi, a, rows, d):
-    r"""Return the sum over images, the given rows (with those d below) and x, for all (j, c), (j', c').
+    r"""Return the sum over images, the given rows (with those d below them) and x, for all (j, c), (j', c').
 
     Shape (k·C, k·C), float64.
 
-    The product of two rows holds all pairs of columns; the pairs s x + j − p, s x + j' − p lie near its diagonal.
+    The product of two rows holds all pairs of columns; the pairs (s x + j − p, s x + j' − p) lie near its diagonal.
     Wide images are therefore cut into tiles of output columns x.
     """
     xp = array_module(a)
@@ -387,7 +387,7 @@ def rows_correlation(phi, a, rows, d):
     tile = -(-n_columns // max(1, n_columns * s * C // TILE_WIDTH))
     for first in range(0, n_columns, tile):
         count = min(tile, n_columns - first)
-        left, size = first * s - p, (count - 1) * s + k  # of the window of image columns that these patches cover
+        left, size = first * s - p, (count - 1) * s + k  # the window of image columns that these patches cover
         start, stop = max(left, 0), min(left + size, width)
         if start >= stop:  # padding only
             continue

@@ -1,7 +1,7 @@
 r"""The Gram operator of a map's input, :math:`\tilde A^T\tilde A` or :math:`\tilde A\tilde A^T`.
 
-Every local problem of the papers depends on θ through :math:`\tilde A\theta` alone, with
-:math:`\tilde A = [A\;1]`. So it can be solved in the space of samples or in that of parameters, whichever is smaller
+Every local problem of the papers depends on θ only through :math:`\tilde A\theta`, with
+:math:`\tilde A = [A\;1]`. It can therefore be solved in sample space or in parameter space, whichever is smaller
 (the representer argument). The column of ones is never formed.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from minilift.support.arguments import boolean, is_floating, known_name, shown
 from minilift.support.backend import array_module
 
-CENTRED = 4096  # rows of activations that are centred at a time: the copy of all would be as large as they are
+CENTRED = 4096  # rows of activations centred at a time: a copy of all of them would be as large as the array
 HIDDEN = 0.01  # rounding of a Gram matrix's norm, as a share of its other eigenvalues, up to which it is cast
 
 
@@ -22,9 +22,9 @@ class Gram:
     r"""The least-squares operator of one map, :math:`\tilde A^T\tilde A` or :math:`\tilde A\tilde A^T`, by size.
 
     The solution of a local problem, and each iterate on the way, is θ plus :math:`\tilde A^T U` with U of shape
-    (rows, n_out). On the *sample* side the unknown is that U and the operator :math:`K = \tilde A\tilde A^T`; on the
-    *parameter* side it is the step in θ and :math:`C = \tilde A^T\tilde A`.
-    Solvers are written once, for both: `lower` and `lift` pass between θ and coordinates, `inner` is that of θ.
+    (rows, n_out). On the *sample* side the unknown is U and the operator is :math:`K = \tilde A\tilde A^T`; on the
+    *parameter* side the unknown is the step in θ and the operator is :math:`C = \tilde A^T\tilde A`.
+    Solvers are written once, for both: `lower` and `lift` map to and from coordinates, `inner` is the product in θ.
 
     Parameters
     ----------
@@ -33,35 +33,35 @@ class Gram:
     side : {"sample", "parameter"}, optional
         By default the smaller of the two matrices.
     bias : bool, default True
-        Whether the column of ones belongs to :math:`\tilde A` (it does not in the W block of SIBP).
+        Whether :math:`\tilde A` has the column of ones (it has none in the W block of SIBP).
 
     Attributes
     ----------
     matrix : float64 array (rows, rows) or (n_in + bias, n_in + bias)
-        Formed from centred activations, where large column means would cost a float32 product its last digits,
-        and put together in float64.
+        Formed from centred activations, since large column means would cost a float32 product its last digits,
+        and assembled in float64.
     """
 
     def __init__(self, a, side=None, bias=True):
         if not is_floating(a):
             raise ValueError(f"Gram: a must be a floating-point array of shape (rows, n_in), got {shown(a)}")
         self.a, self.bias = a, bias if type(bias) is bool else boolean("Gram: bias", bias)
-        self.xp = np if type(a) is np.ndarray else array_module(a)  # in every step: no call for NumPy
+        self.xp = np if type(a) is np.ndarray else array_module(a)  # runs in every step: no call for NumPy
         self.height, n_in = a.shape  # the height of ã
         smaller = "sample" if self.height <= n_in + bias else "parameter"
         self.side = smaller if side is None else known_name("Gram: side", side, ("sample", "parameter"))
 
     @cached_property
     def matrix(self):
-        """K or C, formed when first asked for."""
+        """K or C, formed on first use."""
         return (sample_gram if self.side == "sample" else parameter_gram)(self.a, self.bias)
 
     @cached_property
     def operator(self):
         """`matrix` for products: in the dtype of the activations, unless rounding would hide most of it.
 
-        Activations far from 0 make one eigenvalue as large as all entries together. Of the others, which are those of
-        the centred ones, a cast keeps no more than is above the rounding of the largest.
+        Activations far from 0 make one eigenvalue as large as all entries together. The others are those of the
+        centred activations, and a cast keeps only what exceeds the rounding of the largest.
         """
         largest = float(self.xp.linalg.norm(self.matrix))
         others = (float(self.matrix.trace()) - largest) / len(self.matrix)
@@ -70,31 +70,31 @@ class Gram:
 
     @cached_property
     def rounding(self):
-        """What rounding, of K and of u, makes of ⟨u, Ku⟩ for u of norm 1, in terms of the largest absolute row sum."""
+        """About what rounding of K and u adds to ⟨u, Ku⟩ for u of norm 1, from the largest absolute row sum."""
         eps = max(np.finfo(self.operator.dtype).eps, np.finfo(self.a.dtype).eps ** 2)
         return 4 * eps * abs(self.operator).sum(axis=0).max()
 
     @property
     def coordinates(self):
-        """Number of coordinates of one output unit: rows, or parameters."""
+        """Number of coordinates per output unit: rows, or parameters."""
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
 
     @property
     def samples(self):
-        """Number of rows of ã, those that other ranks hold included."""
+        """Number of rows of ã, including those that other ranks hold."""
         return self.height
 
     def whole(self, g):
-        """Return the rows of g that belong to all rows of ã, for the rows at hand (other ranks may hold the others)."""
+        """Return g for all rows of ã, given g for the rows held here (other ranks may hold the others)."""
         return g
 
     @property
     def mine(self):
-        """The slice of the rows at hand in those of all ranks."""
+        """The slice that the rows held here occupy among those of all ranks."""
         return slice(None)
 
     def total(self, number):
-        """Return a number that adds up over rows for all rows of ã, given the one for the rows at hand."""
+        """Return a number that sums over rows, for all rows of ã, given the one for the rows held here."""
         return number
 
     def in_double(self):
@@ -123,17 +123,17 @@ class Gram:
         return stacked_product(solved, q, ones=inverse.sum(axis=0)) if self.bias else (q.T @ solved).T
 
     def inner(self, u, gram_u, v):
-        r"""Return the inner product in θ of the steps with coordinates u and v, of each output unit, shape (n_out,).
+        r"""Return the inner product in θ of the steps with coordinates u and v, per output unit, shape (n_out,).
 
-        On the sample side it is :math:`\langle\tilde A^Tu, \tilde A^Tv\rangle = \langle Ku, v\rangle`, and whoever asks
-        knows Ku (`gram_u`).
+        On the sample side it is :math:`\langle\tilde A^Tu, \tilde A^Tv\rangle = \langle Ku, v\rangle`, where the
+        caller knows Ku (`gram_u`).
         """
         return self.xp.einsum("ij,ij->j", gram_u if self.side == "sample" else u, v)
 
     def squared_norm(self, u, gram_u):
-        r"""Return the squared norm in θ of the step with coordinates u, of each output unit, shape (n_out,).
+        r"""Return the squared norm in θ of the step with coordinates u, per output unit, shape (n_out,).
 
-        On the sample side it is ⟨u, Ku⟩. For u near the null space of K this is made of rounding alone: then 0 is
+        On the sample side it is ⟨u, Ku⟩. For u near the null space of K this is nothing but rounding: then 0 is
         returned, so that no solver divides noise by noise.
         """
         if self.side == "parameter":
@@ -142,9 +142,9 @@ class Gram:
         return self.xp.where(square > noise, square, 0).astype(u.dtype)
 
     def rounding_of_lower(self, g):
-        r"""Return what rounding adds to :math:`\|\tilde A^Tg\|^2` of each output unit, about, shape (n_out,).
+        r"""Return roughly what rounding adds to :math:`\|\tilde A^Tg\|^2`, per output unit, shape (n_out,).
 
-        0 on the sample side, whose coordinates are g itself.
+        It is 0 on the sample side, where the coordinates are g itself.
         """
         if self.side == "sample":
             return self.xp.zeros(g.shape[1], g.dtype)
@@ -152,7 +152,7 @@ class Gram:
         return (np.finfo(g.dtype).eps ** 2 * float(self.matrix.trace()) * square).astype(g.dtype)
 
     def product(self, u, rows=slice(None)):
-        """Return Ku or Cu, or some rows of it, in the dtype of u."""
+        """Return Ku or Cu, or some of its rows, in the dtype of u."""
         return (self.operator[rows] @ u).astype(u.dtype, copy=False)
 
     def output_change(self, u):
@@ -164,7 +164,7 @@ class Gram:
         if not self.bias:
             return self.a @ d
         if not self.a.shape[1]:
-            return self.xp.broadcast_to(d, (len(self.a), d.shape[1]))  # Ã is the column of ones alone
+            return self.xp.broadcast_to(d, (len(self.a), d.shape[1]))  # Ã is only the column of ones
         change = self.a @ d[:-1]
         change += d[-1]
         return change
@@ -177,24 +177,24 @@ class Gram:
 class PrincipalAxes(Gram):
     r"""A Gram operator in float64, in coordinates v along the principal axes of the data.
 
-    With the orthonormal eigenvectors V of :math:`\tilde A^T\tilde A` and their eigenvalues s > 0 a step is D = Vv. So
-    its norm is that of v, and the operator is diag s. A step that fits data has no other part.
+    With the orthonormal eigenvectors V of :math:`\tilde A^T\tilde A` and their eigenvalues s > 0, a step is D = Vv.
+    Its norm is that of v, and the operator is diag s. A step that fits data has no part outside these axes.
 
     Parameters
     ----------
     gram : Gram
-        Of activations in any dtype.
+        The operator of activations in any dtype.
     damping : float
-        β, which the caller adds to s. Where rounding of the squares in `matrix` would be seen beside s + β, V and s
+        β, which the caller adds to s. Where rounding of the squares in `matrix` is visible next to s + β, V and s
         come from the singular values of :math:`\tilde A` itself, at several times the cost. Without damping, axes along
-        which the data do not reach beyond their own rounding are left out, as in a pseudo-inverse.
+        which the data do not exceed their own rounding are left out, as in a pseudo-inverse.
     accuracy : float, default 1e-4
-        What share of s + β rounding may make before it counts as seen.
+        The share of s + β from which rounding counts as visible.
 
     Attributes
     ----------
     values : array (r, 1)
-        Eigenvalues s. Beside a damping far above rounding, axes made of rounding are kept: they do no harm.
+        Eigenvalues s. If the damping is far above rounding, axes that are only rounding are kept: they do no harm.
     axes : array (n_in + 1, r)
         V.
 
@@ -264,9 +264,9 @@ class PrincipalAxes(Gram):
 def stacked_product(a: np.ndarray, g: np.ndarray, ones: np.ndarray | None = None) -> np.ndarray:
     r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out), with :math:`\tilde a = [a\;1]`, which is never formed.
 
-    It is the adjoint in θ of :math:`\tilde a\,\theta`. Another column, `ones`, may stand in the place of 1.
+    It is the adjoint in θ of :math:`\tilde a\,\theta`. Another column, `ones`, may take the place of 1.
     """
-    xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # asked at every product: no call for NumPy
+    xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # runs at every product: no call for NumPy
     result = xp.empty((a.shape[1] + 1, g.shape[1]), dtype=g.dtype)
     xp.matmul(a.T, g, out=result[:-1])
     xp.matmul(xp.ones(len(a), g.dtype) if ones is None else ones, g, out=result[-1])
@@ -276,7 +276,7 @@ def stacked_product(a: np.ndarray, g: np.ndarray, ones: np.ndarray | None = None
 def sample_gram(a, bias=True, square=None):
     r"""Return :math:`K = AA^T + 11^T` (without :math:`11^T` if not `bias`) in float64, shape (rows, rows).
 
-    Ranks that share the product give their `square`, which returns :math:`A_cA_c^T` for :math:`A_c`.
+    Ranks that share the product pass their own `square`, which returns :math:`A_cA_c^T` for :math:`A_c`.
     With column means m and :math:`c = A_c m`: :math:`K = A_cA_c^T + c1^T + 1c^T + (\|m\|^2 + 1)\,11^T`.
     """
     mean = a.mean(axis=0)
@@ -298,12 +298,12 @@ def parameter_gram(a, bias=True):
     for start in range(0, rows, CENTRED):
         a_c = a[start:start + CENTRED] - mean
         products = products + a_c.T @ a_c
-        # The means that are subtracted are rounded, so that the centred columns sum to a little more than zero: those
-        # sums belong to the cross terms.
+        # The subtracted means are rounded, so the centred columns do not sum exactly to zero: those sums belong
+        # to the cross terms.
         rest = rest + a_c.sum(axis=0, dtype=np.float64)
     mean = mean.astype(np.float64)
     gram = xp.empty((n_in + bias, n_in + bias), dtype=np.float64)
-    half = rest + rows / 2 * mean  # rest mᵀ + m restᵀ + N m mᵀ is half mᵀ + m halfᵀ: one product, few temporaries
+    half = rest + rows / 2 * mean  # rest mᵀ + m restᵀ + N m mᵀ = half mᵀ + m halfᵀ: one product, few temporaries
     gram[:n_in, :n_in] = products + xp.stack([half, mean], axis=1) @ xp.stack([mean, half])
     if bias:
         gram[n_in, :n_in] = gram[:n_in, n_in] = rest + rows * mean

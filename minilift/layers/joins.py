@@ -1,8 +1,8 @@
 r"""Joins :math:`c = J(v_1, \dots, v_k)` of several earlier values, and the names by which they are read again.
 
-A join is linear and has no parameters: a map φ without θ. The list of layers of a network stays a list in which each
-layer reads the value before it. `Named` gives that value a name; `Add` and `Concat` read it and the named ones,
-`Select` goes back to a named one. A residual block is
+A join is linear and has no parameters: a map φ without θ. A network's layers remain a list in which each layer reads
+the value before it. `Named` gives that value a name; `Add` and `Concat` read the value before them and named ones;
+`Select` returns to a named one. A residual block is
 
     Named("x"), Linear(64, 64), ReLU(), Linear(64, 64), Add("x")
 """
@@ -17,12 +17,12 @@ from minilift.support.backend import array_module
 
 
 class Named(Layer):
-    """A name for the value before it, by which joins further down the list read it.
+    """A name for the value before it, by which joins further down the list read that value.
 
     Parameters
     ----------
     name : str
-        One name for one value.
+        A name that no other value of the network has.
 
     Examples
     --------
@@ -47,9 +47,9 @@ class Join(Layer):
     Attributes
     ----------
     sources : tuple of str
-        Names of the values that it reads, after the one before it in the list.
+        Names of the values that it reads besides the one before it in the list.
     reads_current : bool
-        Whether it reads that one at all.
+        Whether it reads the one before it at all.
 
     Examples
     --------
@@ -66,12 +66,12 @@ class Join(Layer):
 
 
 class OfNames(Join):
-    """Base class of joins of the value before them and of named ones.
+    """Base class of joins of the value before them with named ones.
 
     Parameters
     ----------
     sources : str or sequence of str
-        Names of the others.
+        Names of the other values.
     """
 
     shown_bare = ("sources",)
@@ -86,12 +86,12 @@ class OfNames(Join):
                               for k, name in enumerate(names)])
 
     def settings(self):
-        """Return the names: one by itself, several as a list."""
+        """Return the names: a single one as it is, several as a list."""
         return {"sources": self.sources[0] if len(self.sources) == 1 else list(self.sources)}
 
 
 class Add(OfNames):
-    r"""The sum :math:`c = v_1 + \dots + v_k` of the value before it and named ones, of one shape.
+    r"""The sum :math:`c = v_1 + \dots + v_k` of the value before it and named ones, all of the same shape.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Concat(OfNames):
     """
 
     def output_shape(self, *input_shapes):
-        """Shape of one output sample for the input samples' shapes, which agree but for the last axis."""
+        """Shape of one output sample for the input samples' shapes, which agree except in the last axis."""
         if len({shape[:-1] for shape in input_shapes}) > 1:
             raise ValueError(f"{self!r} expects samples that differ in the last axis alone, "
                              f"got {', '.join(map(str, input_shapes))}")
@@ -148,7 +148,7 @@ class Concat(OfNames):
         return array_module(*values).concatenate(values, axis=-1)
 
     def adjoint_inputs(self, theta, g, values):
-        """Return of g, for each input, the part that stands where it stood."""
+        """Return, for each input, the part of g at that input's place."""
         parts, start = [], 0
         for value in values:
             parts.append(g[..., start:start + value.shape[-1]])
@@ -164,9 +164,9 @@ class Select(Join):
     source : str, optional
         Name of the value; by default the one before it.
     start : int, optional
-        First entry of the sample's first axis; by default the whole.
+        First entry along the sample's first axis; by default the whole axis is taken.
     stop : int, optional
-        The entry after the last. By default `start` is the only one, and the axis goes: (n,) of samples (T, n).
+        The entry after the last. By default only `start` is taken and the axis is dropped: (n,) from samples (T, n).
 
     Examples
     --------
@@ -187,7 +187,7 @@ class Select(Join):
 
     @property
     def part(self):
-        """The index into the value, whose first axis is that of the batch."""
+        """The index into the value, whose first axis is the batch."""
         if self.start is None:
             return (slice(None),)
         return (slice(None), self.start if self.stop is None else slice(self.start, self.stop))
@@ -203,11 +203,11 @@ class Select(Join):
         return tuple(input_shape[1:]) if self.stop is None else (self.stop - self.start, *input_shape[1:])
 
     def forward(self, theta, value):
-        """Return the part of the value, a view."""
+        """Return the part of the value, as a view."""
         return value[self.part]
 
     def adjoint_inputs(self, theta, g, values):
-        """Return g in its place, zeros around it."""
+        """Return g in its place, with zeros around it."""
         if self.start is None:
             return [g]
         signal = array_module(g).zeros(values[0].shape, g.dtype)
@@ -221,7 +221,7 @@ class Zeros(Join):
     Parameters
     ----------
     n : int
-        Number of zeros of a sample.
+        Number of zeros per sample.
 
     Examples
     --------
@@ -240,16 +240,16 @@ class Zeros(Join):
         return (self.n,)
 
     def forward(self, theta, value):
-        """Return zeros, one row a sample."""
+        """Return zeros, one row per sample."""
         return array_module(value).zeros((len(value), self.n), value.dtype)
 
     def adjoint_inputs(self, theta, g, values):
-        """Return zeros: nothing of the value is seen."""
+        """Return zeros: the output does not depend on the value."""
         return [array_module(g).zeros(values[0].shape, g.dtype)]
 
 
 def checked_name(what, name):
-    """Return `name` if it can name a value: a text that is not empty."""
+    """Return `name` if it can name a value: a string that is not blank."""
     if not text(what, name).strip():
         raise ValueError(f"{what} must be a name such as 'x', got {name!r}")
     return name

@@ -2,8 +2,8 @@ r"""Losses :math:`L_y(z)` of the last map's output z: value, gradient and prox.
 
 Each is the matching loss of one transfer f (`transfer`): :math:`\ell(z, y) = F(z) - \langle y, z\rangle` plus a
 constant, so that its gradient is :math:`f(z) - y`. Cross-entropies therefore take logits, which is also the
-numerically safe way. The sum over samples is averaged (``reduction="mean"``, ProxProp and LocoProp) or not
-(``"sum"``, SIBP); a loss over several outputs of one sample is always summed over these.
+numerically safe form. The losses of the samples are averaged (``reduction="mean"``, ProxProp and LocoProp) or summed
+(``"sum"``, SIBP); within a sample, the loss is always summed over the outputs.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from minilift.support.settings import Settings
 
 REDUCTIONS = ("mean", "sum")
 PROX_ROUNDING = 16  # Newton stops at a residual of this many units of rounding
-PROX_STEPS = 200  # far above the ten or so that it takes, and fifty from far out; reaching it is an error, not a result
+PROX_STEPS = 200  # far above the usual ten or so, and the fifty from far away; reaching it is an error, not a result
 
 
 class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`.
 
-    One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none, and defines `gradient`, and
-    `prox` where it has one. One that says ``convex = True`` is held to it by `verify`.
+    One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none and defines `gradient`, and
+    `prox` if it has one. If a loss sets ``convex = True``, `verify` checks that it is.
 
     Examples
     --------
@@ -43,11 +43,11 @@ class Loss(Settings):
         self.reduction = known_name(f"{type(self).__name__}: reduction", reduction, REDUCTIONS)
 
     def weight(self, samples):
-        """Return the factor of one sample's loss: 1/N for the mean, 1 for the sum."""
+        """Return the factor on one sample's loss: 1/N for the mean, 1 for the sum."""
         return 1 / samples if self.reduction == "mean" else 1.0
 
     def value(self, z: Any, y: Any) -> float:
-        """Return the loss of outputs z (N, n) for targets y, a float, summed in float64."""
+        """Return the loss of outputs z (N, n) for targets y as a float, summed in float64."""
         self._check_pair("value", z, y)
         return float(self.value_per_sample(z, y).sum(dtype=np.float64)) * self.weight(len(z))
 
@@ -66,12 +66,12 @@ class Loss(Settings):
         v : array (N, n)
         y : targets
         tau : float
-            Step size τ > 0. The weight of a sample's loss (1/N under the mean) belongs to L.
+            Step size τ > 0. The weight of a sample's loss (1/N under the mean) is part of L.
 
         Raises
         ------
         ArithmeticError
-            If Newton's method does not reach its tolerance (squared error is in closed form).
+            If Newton's method does not reach its tolerance (squared error has a closed form).
         """
         self._check_pair("prox", v, y, "v")
         for name, array in (("v", v), ("y", y)):
@@ -85,17 +85,17 @@ class Loss(Settings):
         return shifted_inverse(self.transfer_for(f"{type(self).__name__}: prox"), v, y, c)
 
     def proba(self, z: Any) -> Any:
-        """Return f(z): class probabilities, or z itself for squared error and where there is no f."""
+        """Return f(z): class probabilities; z itself for squared error or where there is no f."""
         self._check_outputs("proba", z)
         return z if self.transfer is None else self.transfer.forward(z)
 
     def predict(self, z: Any) -> Any:
-        """Return what the network says: f(z), or for a classification loss the label of each sample."""
+        """Return the network's prediction: f(z), or for a classification loss the label of each sample."""
         self._check_outputs("predict", z)
         return z if self.transfer is None else self.transfer.forward(z)
 
     def transfer_for(self, what):
-        """Return f for somebody who needs the gradient to be f(z) − y, or raise a `ValueError` if there is none."""
+        """Return f for a caller that needs the gradient to be f(z) − y, or raise a `ValueError` if there is none."""
         if self.transfer is None:
             raise ValueError(f"{what} needs a loss with gradient f(z) − y for a transfer f; {self!r} names none")
         return self.transfer
@@ -105,20 +105,20 @@ class Loss(Settings):
         raise NotImplementedError(f"{type(self).__name__} must define value_per_sample(z, y)")
 
     def targets(self, z, y):
-        """Return the targets as an array of z's shape and dtype."""
+        """Return the targets as an array with the shape and dtype of z."""
         return y
 
     def _check_outputs(self, what, z, name="z"):
-        """Raise an error unless z is (N, n), with N > 0, of floating-point numbers."""
+        """Raise an error unless z is a floating-point array of shape (N, n) with N > 0."""
         if type(z) is np.ndarray and z.ndim == 2 and len(z) and z.dtype.kind == "f":
-            return  # the common case, at once: this is asked in every step
+            return  # the common case first: this runs in every step
         what = f"{type(self).__name__}: {what}"
         check_arrays(what, **{name: z})
         if z.ndim != 2 or len(z) == 0:
             raise ValueError(f"{what}: {name} must be of shape (N, n), got {z.shape}")
 
     def _check_pair(self, what, z, y, name="z"):
-        """Raise an error unless y is an array of targets for z: one of another shape would be broadcast."""
+        """Raise an error unless y is an array of targets for z: another shape would be broadcast."""
         self._check_outputs(what, z, name)
         if not self.classification and type(self).targets is not Loss.targets:
             return  # a user's loss knows its own targets
@@ -131,7 +131,7 @@ class Loss(Settings):
             raise ValueError(f"{what}: y must be of shape {expected}, got {y.shape}")
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
-        """Return targets as this loss takes them, on the backend `xp`, or raise an error that says what is wrong."""
+        """Return targets in this loss's form, on the backend `xp`, or raise an error that says what is wrong."""
         y = real_array("y", y, dtype, xp)
         if y.shape != (samples, n_out):
             raise ValueError(f"y: {type(self).__name__} expects targets of shape ({samples}, {n_out}), got {y.shape}"
@@ -142,9 +142,9 @@ class Loss(Settings):
 
 
 class OfLabels(Loss):
-    """Base class of the losses whose targets are labels: whole numbers from 0, one a sample.
+    """Base class of the losses whose targets are labels: whole numbers from 0, one per sample.
 
-    A network asks `check_targets` whether there are as many outputs; `value` and `gradient` do not look again.
+    A network calls `check_targets` to see that each label has an output; `value` and `gradient` do not check again.
     """
 
     classification = True
@@ -154,7 +154,7 @@ class OfLabels(Loss):
         return array_module(z).eye(z.shape[-1], dtype=z.dtype)[y]
 
     def predict(self, z: Any) -> Any:
-        """Return the label of largest probability of each sample, shape (N,)."""
+        """Return the most probable label of each sample, shape (N,)."""
         self._check_outputs("predict", z)
         return z.argmax(axis=-1)
 
@@ -189,9 +189,9 @@ class SoftmaxCrossEntropy(OfLabels):
     transfer = Softmax()
 
     def value_per_sample(self, z, y):
-        xp = np if type(z) is np.ndarray else array_module(z)  # in every step: no call for NumPy
-        z = z - z.max(axis=-1, keepdims=True)  # log Σ e^z and z_y, of which the loss is the difference, may be large
-        total = xp.exp(z).sum(axis=-1, dtype=np.result_type(z.dtype, np.float64))  # beside the 1
+        xp = np if type(z) is np.ndarray else array_module(z)  # runs in every step: no call for NumPy
+        z = z - z.max(axis=-1, keepdims=True)  # the loss is the difference of log Σ e^z and z_y, which may be large
+        total = xp.exp(z).sum(axis=-1, dtype=np.result_type(z.dtype, np.float64))  # keeps small terms next to the 1
         return xp.log(total).astype(z.dtype, copy=False) - z[xp.arange(len(z)), y]
 
     def gradient(self, z: Any, y: Any) -> Any:
@@ -218,7 +218,7 @@ class SigmoidCrossEntropy(Loss):
     transfer = Sigmoid()
 
     def value_per_sample(self, z, y):
-        xp = array_module(z)  # log(1 + e^z) = z + log(1 + e^−z), or a small loss is lost in the difference with y z
+        xp = array_module(z)  # log(1 + e^z) = z + log(1 + e^−z), lest a small loss vanish in the difference with y z
         return (xp.log1p(xp.exp(xp.minimum(z, -z))) + ((z > 0) - y) * z).sum(axis=-1)
 
     def check_targets(self, y, samples, n_out, dtype, xp=np):
@@ -230,7 +230,7 @@ class SigmoidCrossEntropy(Loss):
 
 
 class SquaredError(Loss):
-    r"""Half the squared error, summed over outputs: :math:`\tfrac12\|z_i - y_i\|^2`; its prox is in closed form.
+    r"""Half the squared error, summed over outputs: :math:`\tfrac12\|z_i - y_i\|^2`; its prox has a closed form.
 
     Examples
     --------
@@ -250,7 +250,7 @@ class SquaredError(Loss):
 
 
 class OneHotSquaredError(OfLabels, SquaredError):
-    r"""Half the squared error of labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`.
+    r"""Half the squared error with labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`.
 
     Examples
     --------
@@ -266,9 +266,9 @@ class OneHotSquaredError(OfLabels, SquaredError):
 def shifted_inverse(f, v, y, c):
     r"""Return u with :math:`u + c\,(f(u) - y) = v` by Newton's method with backtracking in each row.
 
-    It is the prox of c (F − ⟨y, ·⟩), with F' = f. Of an elementwise f each entry is a row by itself: one that comes
-    from far away, where f is flat, needs steps that are halved often, and would hold back the others. The residual is a
-    difference of numbers of the size of c, which may be large: it is formed in float64, whatever the dtype.
+    It is the prox of c (F − ⟨y, ·⟩), with F' = f. For an elementwise f each entry is a row of its own: an entry that
+    starts far away, where f is flat, needs its steps halved often and would hold back the others. The residual is a
+    difference of numbers of the size of c, which may be large, so it is formed in float64, whatever the dtype.
     """
     if f.elementwise and v.shape[-1] > 1:
         return shifted_inverse(f, v.reshape(-1, 1), y.reshape(-1, 1), c).reshape(v.shape)
@@ -280,10 +280,10 @@ def shifted_inverse(f, v, y, c):
         if bool((abs(residual) <= rounding).all()):
             return u.astype(dtype)
         step, length = f.solve_shifted(u, c, residual), xp.ones((len(v), 1), v.dtype)
-        for _ in range(30):  # halve the step of those rows that get less than three tenths of what their slope promises
+        for _ in range(30):  # halve the step of rows that get less than three tenths of what their slope promises
             trial = _prox_objective(f, u - length * step, v, y, c)
             most = objective - 0.3 * length * (residual * step).sum(axis=-1, keepdims=True)
-            # of a large objective its own rounding is more than that of the residual, and no rise
+            # a large objective's own rounding exceeds that of the residual, and is not a rise
             rises = trial > most + rounding + 4 * np.finfo(v.dtype).eps * abs(objective)
             if not bool(rises.any()):
                 break

@@ -1,7 +1,7 @@
 r"""Linear transfer functions :math:`z = \varphi(\theta, a) = \tilde a\,\theta` with :math:`\tilde a = [a\;1]`.
 
-A map knows four things, all linear: forward, the adjoint in the activation a, the adjoint in the parameters θ,
-and its Gram operator, through which every proximal step in θ goes (spec: ProxProp (11), (13), (14)).
+A map has four operations, all linear: forward, the adjoint in the activation a, the adjoint in the parameters θ,
+and its Gram operator, which every proximal step in θ uses (spec: ProxProp (11), (13), (14)).
 θ is one array of shape (n_in + 1, n_out) with the bias in its last row; the column of ones is never formed.
 """
 
@@ -20,17 +20,17 @@ INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
 
 class Map(Layer):
-    r"""Base class of the maps, linear in the activation a and in θ, of each sample by itself.
+    r"""Base class of the maps, linear in the activation a and in θ, which act on each sample separately.
 
-    A subclass defines `n_in`, `theta_shape` (rows of W and one of the bias, n_out), ``initial_theta(rng)``,
+    A subclass defines `n_in`, `theta_shape` (the rows of W and one for the bias, n_out), ``initial_theta(rng)``,
     ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and
-    `output_shape` where one sample of the output is not of shape (n_out,). What `adjoint_input` returns is a new array:
-    the sweep adds other signals into it.
+    `output_shape` if one sample of the output is not of shape (n_out,). `adjoint_input` must return a new array,
+    since the sweep adds other signals into it.
 
     Attributes
     ----------
     takes_images : bool
-        Whether the network must be told the size of the images that come in.
+        Whether the network must be told the size of its input images.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Map(Layer):
     takes_images = False
 
     def adjoint_inputs(self, theta, g, values):
-        """Return the signals at the inputs, of which a map has one (a join has several)."""
+        """Return the signals at the inputs; a map has one input, a join several."""
         return [self.adjoint_input(theta, g)]
 
     def output_shape(self, input_shape):
@@ -59,7 +59,7 @@ class Map(Layer):
         return z
 
     def height(self, z):
-        """Return the number of rows of the problem in θ, given z; those that other ranks hold included."""
+        """Return the number of rows of the problem in θ, given z, including the rows that other ranks hold."""
         return len(self.columns(z))
 
     def gram(self, a, side=None, bias=True):
@@ -67,7 +67,7 @@ class Map(Layer):
         return Gram(self.rows(a), side=side, bias=bias)
 
     def signal_gram(self, g, side=None):
-        """Return the Gram operator of signals, a matrix (rows, n_out) such as `columns` makes."""
+        """Return the Gram operator of the signals g, a matrix (rows, n_out) such as `columns` returns."""
         return Gram(g, side=side, bias=False)
 
 
@@ -77,7 +77,7 @@ class Linear(Map):
     Parameters
     ----------
     n_in, n_out : int
-        Number of inputs and of output units.
+        Number of input and output units.
     init : {"uniform", "glorot", "he", "normal"} or float, default "uniform"
         "uniform" draws W and b from U(±1/√n_in), as the papers do; "glorot" W from U(±√(6/(n_in + n_out))) and
         "he" W from N(0, 2/n_in), both with b = 0; a float s (or "normal", s = 0.05) draws W and b from N(0, s²).
@@ -104,7 +104,7 @@ class Linear(Map):
         return (self.n_in + 1, self.n_out)
 
     def initial_theta(self, rng):
-        """Draw θ by NumPy's generator `rng`, as float64 of shape (n_in + 1, n_out)."""
+        """Draw θ with NumPy's generator `rng`, as float64 of shape (n_in + 1, n_out)."""
         return draw_theta(rng, self.init, self.n_in, self.n_out, fan_in=self.n_in, fan_out=self.n_out)
 
     def output_shape(self, input_shape):
@@ -125,19 +125,19 @@ class Linear(Map):
 
     def adjoint_theta(self, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
-        xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # in every step: no call for NumPy
+        xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # runs in every step: no call for NumPy
         gradient = xp.empty((a.shape[1] + 1, g.shape[1]), g.dtype)
         xp.matmul(a.T, g, out=gradient[:-1])  # in W
         xp.matmul(xp.ones(len(g), g.dtype), g, out=gradient[-1])  # in b, whose input is 1
         return gradient
 
     def rows(self, a):
-        """Return the matrix (rows, n_in) that multiplies W: for a fully connected map the activations."""
+        """Return the matrix (rows, n_in) that multiplies W: for a fully connected map, the activations."""
         return a
 
 
 def draw_theta(rng, init, rows, n_out, *, fan_in, fan_out):
-    """Draw θ of shape (rows + 1, n_out), float64, by a named initialisation (see `Linear`)."""
+    """Draw θ of shape (rows + 1, n_out), in float64, with an initialisation described in `Linear`."""
     if init == "uniform":
         bound = 1 / math.sqrt(fan_in)
         return rng.uniform(-bound, bound, (rows + 1, n_out))

@@ -1,7 +1,7 @@
-r"""Transfers that tell training from evaluation: batch normalisation and dropout.
+r"""Transfers that distinguish training from evaluation: batch normalisation and dropout.
 
-What a training pass draws or measures (a mask, the batch's mean and variance) comes back as `aux`. The running
-statistics change only when `Network.commit` takes a state's; `fit` calls it after each training pass.
+What a training pass draws or measures (a mask, the batch's mean and variance) is returned as `aux`. The running
+statistics change only when `Network.commit` takes those of a state; `fit` calls it after each training pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minilift.support.backend import array_module
 class BatchStatistics(NamedTuple):
     """The aux of `BatchNorm`: normalised input, 1/σ of each channel, the scale used, and the batch's own statistics.
 
-    `batch` is (2, channels), mean and unbiased variance; None in evaluation.
+    `batch` is (2, channels), mean and unbiased variance, or None in evaluation.
     """
 
     normal: object
@@ -31,10 +31,10 @@ class BatchStatistics(NamedTuple):
 class BatchNorm(Transfer):
     r"""Batch normalisation :math:`a = s \odot (z - m)/\sqrt{v + \varepsilon} + t` of each channel, the last axis.
 
-    In training m and v are mean and (biased) variance over the batch and, of images, over pixels; in evaluation
+    In training, m and v are the mean and (biased) variance over the batch and, for images, over pixels; in evaluation,
     running averages of the mean and the unbiased variance, v ← (1 − momentum) v + momentum · v_batch. Scale s and
-    shift t are parameters. No method treats them implicitly: LocoProp and SIBP take the explicit step that their steps
-    in θ turn into when they are small, the others the gradient.
+    shift t are parameters. No method treats them implicitly: LocoProp and SIBP take the explicit step that their
+    small steps in θ tend to; the others use the gradient.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class BatchNorm(Transfer):
         return [self.scale_shift]
 
     def on_backend(self, xp, dtype):
-        """Return a copy with arrays of its own, on a backend and in a dtype."""
+        """Return a copy with its own arrays, on a backend and in a dtype."""
         owned = copy.copy(self)
         owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
         owned.running = xp.array(self.running, dtype=dtype)
@@ -94,7 +94,7 @@ class BatchNorm(Transfer):
         Raises
         ------
         ValueError
-            In training, if the batch has one value in each channel: its variance says nothing.
+            In training, if the batch has only one value in each channel: its variance is meaningless.
         """
         xp = array_module(z)
         mean, variance, batch = self.running[0], self.running[1], None
@@ -110,7 +110,7 @@ class BatchNorm(Transfer):
         return scale * normal + shift, BatchStatistics(normal, inverse_deviation, scale.copy(), batch)
 
     def statistics(self, z):
-        """Return mean and biased variance of each channel, over batch and pixels, and of how many values they are."""
+        """Return mean and biased variance of each channel, over batch and pixels, and the number of values in each."""
         axes = tuple(range(z.ndim - 1))
         return z.mean(axis=axes), z.var(axis=axes), z.size // self.channels
 
@@ -119,7 +119,7 @@ class BatchNorm(Transfer):
         return x.mean(axis=tuple(range(x.ndim - 1)))
 
     def adjoint(self, z, a, aux, g):
-        """Return the derivative at z, transposed, applied to g; in training mean and variance depend on z too."""
+        """Return the derivative at z, transposed, applied to g; in training, mean and variance depend on z too."""
         g = g * aux.scale
         if aux.batch is not None:
             g = g - self.mean(g) - aux.normal * self.mean(g * aux.normal)
@@ -131,13 +131,13 @@ class BatchNorm(Transfer):
         return [array_module(g).stack([(g * aux.normal).sum(axis=axes), g.sum(axis=axes)])]
 
     def commit(self, aux):
-        """Take a training pass's statistics into the running ones, in a new array."""
+        """Update the running statistics with those of a training pass, in a new array."""
         if aux.batch is not None:
             self.running = self.running + self.momentum * (aux.batch - self.running)
 
 
 class Dropout(Transfer):
-    r"""In training each entry is zero with probability `rate`, else divided by 1 − rate; in evaluation nothing is done.
+    r"""In training, each entry is set to 0 with probability `rate`, else divided by 1 − rate; in evaluation, unchanged.
 
     Parameters
     ----------

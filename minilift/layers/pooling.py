@@ -1,7 +1,7 @@
 r"""Transfers on images: pooling over windows, and flattening to the vectors that a `Linear` map takes.
 
-They are not elementwise, so that no local problem has them inside: LocoProp-M and SIBP take the activation that
-directly follows the map, and targets come through these by their adjoints.
+They are not elementwise, so no local problem contains them: LocoProp-M and SIBP use the activation that
+directly follows the map, and the signals behind their targets pass through these layers by the adjoints.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Pool2d(Transfer):
         return (height, width, shape[2])
 
     def views(self, z):
-        """Return for each place in a window, row by row, the view of z that holds this place of all windows."""
+        """Return, for each place in a window, row by row, the view of z that holds this place of all windows."""
         height, width, _ = self.output_shape(z.shape[1:])
         s = self.stride
         return [z[:, i:i + (height - 1) * s + 1:s, j:j + (width - 1) * s + 1:s]
                 for i in range(self.size) for j in range(self.size)]
 
     def gather(self, z, shares):
-        """Return an image like z that holds at each place of all windows, in turn, the next of `shares`, summed."""
+        """Return an image like z: at each place of all windows, in turn, the next of `shares` is added."""
         result = array_module(z).zeros(z.shape, z.dtype)
         for view, share in zip(self.views(result), shares):
             if self.stride < self.size:
@@ -65,7 +65,7 @@ class Pool2d(Transfer):
 
 
 class MaxPool2d(Pool2d):
-    """The largest entry of each window and channel; of several the first, row by row, takes the whole signal.
+    """The largest entry of each window and channel; in a tie the first, row by row, takes the whole signal.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class MaxPool2d(Pool2d):
     """
 
     def apply(self, z, training=False, rng=None):
-        """Return the maxima and, as aux, the place in its window of each."""
+        """Return the maxima and, as aux, the place of each in its window."""
         first, *others = self.views(z)
         xp = array_module(z)
         a, place = first.copy(), xp.zeros(first.shape, np.min_scalar_type(self.size**2))

@@ -1,5 +1,5 @@
-"""The local problem in one block of parameters, and what solves it.
+"""The local problem in one block of parameters, and its solvers.
 
-Read `problems` (what is minimised), `minimisers` (whether there is one), then `solvers` (how).
-For the methods that keep lifted values: `fits` (closed argmins over these) and `activation_problem` (over activations).
+Read `problems` (what is minimised), `minimisers` (whether a minimiser exists), then `solvers` (how to find it).
+For methods with lifted values: `fits` (closed-form argmins over these) and `activation_problem` (over activations).
 """

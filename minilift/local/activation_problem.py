@@ -5,8 +5,8 @@ Between the map below, whose value is φ, and the map above, :math:`u(a) = aW + 
 .. math:: \min_a\; F^*(a) - \langle a, \varphi\rangle + \kappa\,\big[G(u(a)) - \langle t, u(a)\rangle\big],
             \qquad F' = \sigma,\; G' = g,
 
-which is strictly convex: both maps' matching losses, with targets a and t. At the minimiser a = σ(q(a)) with
-:math:`q(a) = \varphi - \kappa\,(g(u) - t)\,W^T`. No step needs σ′ but for Newton's.
+the sum of both maps' matching losses, with targets a and t; it is strictly convex. At the minimiser, a = σ(q(a)) with
+:math:`q(a) = \varphi - \kappa\,(g(u) - t)\,W^T`. Only Newton's steps need σ′.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from minilift.local.fits import inner
 from minilift.local.solvers import cg_solve
 from minilift.support.backend import all_finite, array_module
 
-NEWTON_STEPS = 100  # far above the ten or so that it takes; reaching it is an error, not a result
+NEWTON_STEPS = 100  # far above the usual ten or so; reaching it is an error, not a result
 HALVINGS = 10  # of a step before the safe one is taken
-ROUNDING = 32  # Newton stops at a residual of so many units of rounding of its terms
+ROUNDING = 32  # Newton stops at a residual of this many units of rounding of its terms
 
 
 class Point(NamedTuple):
@@ -41,17 +41,17 @@ class ActivationProblem(NamedTuple):
     Attributes
     ----------
     f : Activation
-        σ, which changes no faster than its argument.
+        σ, with Lipschitz constant at most 1.
     phi : array (N, n)
         φ, the value of the map below.
     W, b : array (n, m), (m,)
         Parameters of the map above.
     g : transfer
-        That in the matching loss above: σ, or on the last map the one inside the network's loss.
+        The transfer in the matching loss above: σ, or for the last map the one inside the network's loss.
     target : array (N, m)
         t.
     kappa : float
-        κ > 0, the weight of the loss above beside that below.
+        κ > 0, the weight of the loss above relative to that below.
     """
 
     f: object
@@ -77,7 +77,7 @@ class ActivationProblem(NamedTuple):
         return self.phi - self.pull(self.g.forward(a @ self.W + self.b))  # Matching gradient
 
     def curvature(self, point, v):
-        """Return K v, with the second derivative K of the loss above in a."""
+        """Return K v, where K is the second derivative in a of the loss above."""
         return (self.kappa * self.g.adjoint(point.u, point.g_u, None, v @ self.W)) @ self.W.T
 
     def value(self, point):
@@ -90,7 +90,7 @@ class ActivationProblem(NamedTuple):
         return (self.kappa * above + below)[:, None]
 
     def contraction(self):
-        r"""Return κ ‖W‖₂², by which two points come nearer at least in one step of `fixed_point`.
+        r"""Return κ ‖W‖₂², which bounds the factor by which a step of `fixed_point` changes the distance of two points.
 
         Raises
         ------
@@ -104,10 +104,10 @@ class ActivationProblem(NamedTuple):
         return self.kappa * float(xp.linalg.eigvalsh(square)[-1])
 
     def fixed_point(self, a, steps):
-        r"""Return a after so many steps of a ← σ(q(a)).
+        r"""Return a after `steps` steps of a ← σ(q(a)).
 
-        If the `contraction` ρ is below 1 they converge, and none raises the objective. If not, the step is made
-        shorter, 1/(1 + ρ) of it: a ← a + t (σ(q(a)) − a) raises it for no t ≤ 2/(1 + ρ).
+        If the `contraction` ρ is below 1 the steps converge, and none raises the objective. If not, each is shortened
+        to 1/(1 + ρ) of its length: a ← a + t (σ(q(a)) − a) never raises the objective if t ≤ 2/(1 + ρ).
         """
         rho = self.contraction()
         t = 1.0 if rho < 1 else 1 / (1 + rho)
@@ -116,10 +116,10 @@ class ActivationProblem(NamedTuple):
         return a
 
     def proximal_gradient(self, a, steps):
-        r"""Return a after so many steps :math:`a \leftarrow \operatorname{prox}_{t\Psi}(a - t\,(a - q(a)))`.
+        r"""Return a after `steps` steps :math:`a \leftarrow \operatorname{prox}_{t\Psi}(a - t\,(a - q(a)))`.
 
-        Ψ is what F* has beyond ½‖·‖², so that σ = prox_Ψ; t = 1/(1 + ρ) with the `contraction` ρ, which raises the
-        objective nowhere. With t = 1 it would be a step of `fixed_point`. The prox of v is σ(p) with
+        Ψ is F* − ½‖·‖², so that σ = prox_Ψ; t = 1/(1 + ρ) with the `contraction` ρ, for which no step raises the
+        objective. With t = 1 this would be a step of `fixed_point`. The prox of v is σ(p) with
         (1 − t) σ(p) + t p = v.
         """
         t = 1 / (1 + self.contraction())
@@ -131,10 +131,10 @@ class ActivationProblem(NamedTuple):
     def newton(self):
         r"""Return the minimiser, by Newton's method for each sample on r(z) = z − q(σ(z)) = 0.
 
-        At an end of the range of σ, z is renewed: it stays in ∂F*(a), as near to q as it can. With S² = σ′(z) and K of
-        `curvature` the step solves :math:`(I + KS^2)\,dz = -r`: conjugate gradients give y = S dz of
-        :math:`(I + SKS)\,y = -Sr`, and :math:`dz = -r - KSy`. It is halved until it lowers the sample's objective as
-        far as a step of mirror descent does, −r/(1 + ρ) with the `contraction` ρ, or else that is taken.
+        At an end of the range of σ, z is reset to the point of ∂F*(a) nearest to q. With S² = σ′(z) and K of
+        `curvature` the step solves :math:`(I + KS^2)\,dz = -r`: conjugate gradients give y = S dz from
+        :math:`(I + SKS)\,y = -Sr`, and :math:`dz = -r - KSy`. The step is halved until it lowers the sample's objective
+        as far as one of mirror descent, −r/(1 + ρ) with the `contraction` ρ, does; failing that, the latter is taken.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class ActivationProblem(NamedTuple):
                               "activations finite, and are the weights of the energy of a sensible size?")
 
     def lower(self, z, step, careful, slack):
-        """Return of each sample the `Point` at z plus its step, halved as often as needed, or else the careful one."""
+        """Return, for each sample, the `Point` at z plus its step, halved as needed, or else the careful one."""
         xp, most = array_module(z), self.value(careful) + slack
         length = xp.ones((len(z), 1), z.dtype)
         for _ in range(HALVINGS):
@@ -170,7 +170,7 @@ class ActivationProblem(NamedTuple):
         return Point(*(xp.where(fails, other, new) for new, other in zip(bold, careful)))
 
     def nearest(self, z, q):
-        """Return of all numbers with the same σ as z the ones nearest to q: at an end of σ's range there are many."""
+        """Return the numbers nearest to q that have the same σ as z: at an end of σ's range there are many."""
         if not self.f.closed:
             return z
         xp, (low, high), a = array_module(z), self.f.range, self.f.forward(z)
@@ -178,7 +178,7 @@ class ActivationProblem(NamedTuple):
         return xp.where(a <= low, xp.minimum(q, end), xp.where(a >= high, xp.maximum(q, end), z))
 
     def newton_step(self, point, r, forcing):
-        """Return dz, to `forcing` times the residual; at a kink with the slope on the side to which −r points."""
+        """Return dz, to `forcing` times the residual; at a kink, use the slope on the side to which −r points."""
         slope = self.f.derivative(point.z - np.finfo(r.dtype).eps * r) ** 0.5
         y = cg_solve(partial(self.scaled_hessian, point, slope), -slope * r, inner, 2 * r.shape[1], forcing=forcing)
         return -r - self.curvature(point, slope * y)
@@ -188,17 +188,17 @@ class ActivationProblem(NamedTuple):
         return v + slope * self.curvature(point, slope * v)
 
     def scale(self, point):
-        """Return the size of the terms of which the residual is made, for their rounding."""
+        """Return the size of the terms that make up the residual, to judge its rounding."""
         above = abs(point.g_u) + abs(self.target) + abs(point.u) + abs(point.a) @ abs(self.W)
         return float(abs(self.phi).max() + self.kappa * (above @ abs(self.W.T)).max())
 
 
 def resolvent(f, w, c):
-    """Return p with p + c σ(p) = w: piece by piece, or for a smooth σ by Newton's method."""
+    """Return p with p + c σ(p) = w: piece by piece or, for a smooth σ, by Newton's method."""
     if f.pieces is None:
         return shifted_inverse(f, w, 0 * w, c)
     p = w
-    for low, high, slope, offset in f.pieces:  # there σ(p) is slope p + offset
+    for low, high, slope, offset in f.pieces:  # there σ(p) = slope p + offset
         on_piece = (w - c * offset) / (1 + c * slope)
         p = array_module(w).where(on_piece > low, array_module(w).minimum(on_piece, high), p)
     return p.astype(w.dtype, copy=False)

@@ -1,13 +1,13 @@
-r"""Closed fits of lifted values: the argmin over z of a gap with f inside, and over a of a least-squares gap.
+r"""Closed-form fits of lifted values: the argmin over z of a gap with f inside, and over a of a least-squares gap.
 
 .. math:: \min_u \tfrac12(f(u) - t)^2 + \tfrac{c}{2}(u - q)^2, \qquad
             \min_a \tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2.
 
-The first is not convex, since f is inside, and one number at a time. Where f is piecewise linear its pieces are
-tried one after the other; where it is smooth the lowest point of a grid is refined by the secant method, which halves a
-bracket where it would be slow. The second is
-the step in θ with the roles exchanged: W stands where the activations stood, and the samples where the units stood.
-Where another gap stands in its place, `fit_inputs` lowers it by Gauss–Newton steps of each sample.
+The first is not convex, since f is inside, and is solved one number at a time. If f is piecewise linear, its pieces
+are tried in turn; if f is smooth, the lowest point of a grid is refined by the secant method, which halves a
+bracket where it would be slow. The second is the step in θ with the roles exchanged: W takes the place of the
+activations, and the samples that of the units.
+For another gap in its place, `fit_inputs` lowers the objective by Gauss–Newton steps for each sample.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minilift.support.arguments import positive_number, shown
 from minilift.support.backend import array_module, check_arrays, in_cache
 
 GRID = 33  # points between the centre and the farthest place where the minimiser can be
-HALVED = 20  # times, until that place is found
+HALVED = 20  # halvings to find that place
 REFINEMENTS = 60  # of a bracket: halvings alone would reach the last bit
 
 
@@ -31,20 +31,20 @@ def fit_transfer(f, target, centre, c, out=None):
     Parameters
     ----------
     f : Activation
-        Increasing (see `falls`), or one with `pieces`, which is fitted exactly; of two equally good minimisers the one
-        on the lower piece is taken.
+        Increasing (see `falls`), or with `pieces`, in which case the fit is exact; of two equally good minimisers the
+        one on the lower piece is taken.
     target, centre : array
         t and q, of one shape.
     c : float
         Weight c > 0.
     out : array, optional
-        Where the minimiser goes; it may be `centre` itself.
+        The array that receives the minimiser; it may be `centre` itself.
 
     Returns
     -------
     array
-        A minimiser, of the same shape. It is a global one for an f with `pieces`. For a smooth f it is the lowest point
-        of a grid, refined, which misses the global one only where that lies between two points and is a little lower.
+        A minimiser, of the same shape: a global one if f has `pieces`. For a smooth f it is the lowest point of a grid,
+        refined, which misses the global minimiser only if that lies between two points and is only a little lower.
     """
     check_arrays("fit_transfer", target=target, centre=centre)
     c = positive_number("fit_transfer: c", c)
@@ -56,15 +56,15 @@ def fit_transfer(f, target, centre, c, out=None):
 
 
 def falls(f, xp, dtype):
-    """Return whether f falls between two of some numbers in a row, from −20 to 20, by more than rounding."""
+    """Return whether f falls by more than rounding between two neighbouring points of a grid from −20 to 20."""
     values = f.forward(xp.linspace(-20, 20, 401, dtype=dtype)[:, None])
     return bool((values[1:] < values[:-1] - 100 * np.finfo(dtype).eps * (1 + abs(values[1:]))).any())
 
 
 def fit_pieces(f, target, centre, c):
-    r"""Return what `fit_transfer` does for a piecewise linear f, the best of the minimisers on each piece.
+    r"""Return the fit of `fit_transfer` for a piecewise linear f, the best of the minimisers on each piece.
 
-    Around the minimiser v on the whole line su + o, the objective is :math:`\tfrac12 (s^2 + c)(u - v)^2` higher.
+    At u the objective is :math:`\tfrac12 (s^2 + c)(u - v)^2` higher than at the minimiser v on the whole line su + o.
     """
     xp = array_module(target, centre)
     best = lowest = None
@@ -83,10 +83,10 @@ def fit_pieces(f, target, centre, c):
 
 
 def fit_smooth(f, target, centre, c):
-    r"""Return what `fit_transfer` does for a smooth f: the lowest point of a grid, refined.
+    r"""Return the fit of `fit_transfer` for a smooth f: the lowest point of a grid, refined.
 
-    The minimiser lies where f comes nearer to t without passing it, and no farther than :math:`|f(q) - t|/\sqrt c` from
-    q: beyond, the second term alone is larger than both are at q.
+    The minimiser lies on the side where f approaches t, not beyond t, and no farther than :math:`|f(q) - t|/\sqrt c`
+    from q: beyond that, the second term alone exceeds the sum of both at q.
     """
     xp = array_module(target, centre)
 
@@ -135,8 +135,8 @@ def reached(f, target, near, far):
 def fit_values(phi, theta, target, centre, beta):
     r"""Return a that minimises :math:`\tfrac12\|s - \varphi(\theta, a)\|^2 + \tfrac{\beta}{2}\|a - h\|^2`.
 
-    Written for the difference from h it is `damped_solve` of the transposed problem: each sample is a unit, and each
-    row of :math:`W^T` a sample. So the smaller of the two matrices, of n_in or n_out rows, is solved.
+    Written for the difference from h, this is `damped_solve` on the transposed problem: each sample is a unit, and each
+    row of :math:`W^T` a sample. So the system solved is the smaller of the two, with n_in or n_out rows.
 
     Parameters
     ----------
@@ -163,18 +163,18 @@ def fit_values(phi, theta, target, centre, beta):
 def fit_inputs(phi, theta, model, a, centre, beta, steps):
     r"""Lower :math:`h(\varphi(\theta, a)) + \tfrac{\beta}{2}\|a - h\|^2` by Gauss–Newton steps of each sample.
 
-    A step solves :math:`(W C W^T + \beta I)\,p = \nabla` by conjugate gradients, C being the curvature of the gap; it
-    is halved until Armijo's condition holds. So the objective of no sample rises, but for rounding.
+    A step solves :math:`(W C W^T + \beta I)\,p = \nabla` by conjugate gradients, where C is the curvature of the gap;
+    it is halved until Armijo's condition holds. So no sample's objective rises, except by rounding.
 
     Parameters
     ----------
     phi : Map
     theta : array
     model : callable
-        From u (N, n_out) to the `Model` of the gap there, whose value is of shape (N,), and whose curvature takes no
-        vector out of its own sample.
+        From u (N, n_out) to the `Model` of the gap there, whose value has shape (N,), and whose curvature does not
+        couple samples.
     a, centre : array (N, n_in)
-        Where the steps begin, and the centre h.
+        The start of the steps, and the centre h.
     beta : float
         β > 0.
     steps : int
@@ -196,7 +196,7 @@ def fit_inputs(phi, theta, model, a, centre, beta, steps):
         p = cg_solve(hessian, gradient, inner, 2 * min(theta.shape) + 10, forcing=10 * eps)
         change, slope = phi.forward(theta, p) - bias, inner(gradient, p)
         before = at.value[:, None] + beta / 2 * inner(off, off)
-        slack = 8 * eps * abs(before)  # or rounding would stop the steps before they are small
+        slack = 8 * eps * abs(before)  # otherwise rounding would stop the steps before they are small
         length = array_module(a).ones((len(a), 1), a.dtype)
         for _ in range(HALVINGS):
             off = a - length * p - centre

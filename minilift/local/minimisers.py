@@ -1,8 +1,8 @@
 r"""Whether a matching loss without a regulariser has a minimiser, and a softer loss that leads to one far away.
 
-At a minimiser :math:`\tilde A^T(f(z) - y) = 0`. So there is one if and only if the targets y can be exchanged for
-values p of f with the same :math:`\tilde A^Ty`. With no more samples than parameters that means p = y. With more of
-them a target may lie outside the range of f while the others hold the minimiser back.
+At a minimiser :math:`\tilde A^T(f(z) - y) = 0`. So one exists if and only if the targets y can be exchanged for
+values p of f with the same :math:`\tilde A^Ty`. With no more samples than parameters that means p = y. With more
+samples, a target may lie outside the range of f while the others hold the minimiser back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from minilift.layers.activations import Activation
 from minilift.local.problems import LocalProblem, MatchingLoss
 from minilift.support.backend import to_numpy
 
-MARGIN = 1e-6  # of p from an end that is no value of f, as a share of the largest target: ten times HiGHS's tolerance
+MARGIN = 1e-6  # of p from an end that f does not attain, as a share of the largest target: ten times HiGHS's tolerance
 
 
 def has_minimiser(problem):
-    """Whether a `MatchingLoss` along `PrincipalAxes`, without damping, has a minimiser."""
+    """Whether an undamped problem with a `MatchingLoss`, along `PrincipalAxes`, has a minimiser."""
     gram, gap = problem.gram, problem.gap
     if gap.attained:
         return True
@@ -29,7 +29,7 @@ def has_minimiser(problem):
 
 
 def can_be_exchanged(rows, f, y, f_k):
-    """Whether there are values p of f with ``rows.T @ p = rows.T @ y``, where f couples the units with y's row sums."""
+    """Whether values p of f have ``rows.T @ p = rows.T @ y`` and, if f couples the units, the row sums of y."""
     from scipy.optimize import linprog
     from scipy.sparse import eye, kron, vstack
     (low, high), size, units = f.range, abs(y).max() or 1.0, y.shape[1]
@@ -44,7 +44,7 @@ def can_be_exchanged(rows, f, y, f_k):
 
 
 class Softened(Activation):
-    r"""f(z/μ), the derivative of :math:`\mu F(z/\mu)`: saturated μ times later than f, with the same range.
+    r"""f(z/μ), the derivative of :math:`\mu F(z/\mu)`: it saturates μ times farther out than f, with the same range.
 
     Parameters
     ----------

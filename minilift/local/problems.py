@@ -1,6 +1,6 @@
 r"""The local problem in one block of parameters, as an objective that can be evaluated.
 
-For one map with input a and old parameters θ_k every method solves a problem of the form
+For one map with input a and old parameters θ_k, every method solves a problem of the form
 
 .. math:: \min_\theta\; h(\tilde a\,\theta) + \tfrac{\beta}{2}\|\theta - \theta_k\|^2.
 
@@ -8,11 +8,11 @@ The methods differ in the gap h between the map's output and its target:
 
 - `SquaredGap`, :math:`\tfrac12\|z - (z_k - s)\|^2`: ProxProp (11) with s = g, LocoProp-S with s = γ g;
 - `MatchingLoss`, :math:`\sum F(z) - \langle f(z_k) - s, z\rangle`: LocoProp-M with s = γ g; convex, f is outside;
-- `SquaredFit`, :math:`\|f(z) - (f(z_k) - s)\|^2`: SIBP with s = η ∂J/∂a; f is inside, so that it is not convex.
+- `SquaredFit`, :math:`\|f(z) - (f(z_k) - s)\|^2`: SIBP with s = η ∂J/∂a; not convex, since f is inside.
 
-A gap is kept in differences, (f(z) − f(z_k)) + s: forming the target first would lose a small signal in float32.
-The unknown is the step D = θ_k − θ in the coordinates of a `Gram` operator. So one solver serves sample space and
-parameter space.
+A gap is computed from differences, (f(z) − f(z_k)) + s: forming the target first would lose a small signal in float32.
+The unknown is the step D = θ_k − θ in the coordinates of a `Gram` operator, so that one solver serves both sample space
+and parameter space.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ IDENTITY = Identity()
 
 
 class Model(NamedTuple):
-    """A gap h around one z: its value, its gradient, and its curvature, a function v ↦ ∇²h(z) v.
+    """A gap h at one z: its value, its gradient, and its curvature, a function v ↦ ∇²h(z) v.
 
     Attributes
     ----------
     z : array (rows, n_out)
     value : array (n_out,) or (1,)
-        h of each output unit, or in one number where f couples the units.
+        h of each output unit, or a single number where f couples the units.
     gradient : array (rows, n_out)
     curvature : callable
     """
@@ -50,14 +50,14 @@ class Model(NamedTuple):
 
 
 class Gap:
-    r"""Base class of gaps: a transfer f, and arrays of one row for each row of z, over which h is a sum.
+    r"""Base class of gaps: a transfer f, and arrays with one row for each row of z; h is a sum over rows.
 
     Attributes
     ----------
     quadratic : float or None
         c if :math:`h(z) = \tfrac c2\|z - (z_k - s)\|^2` up to a constant, else None.
 
-    `gradient` takes images, sequences and the like as well; `value` and `model` want columns.
+    `gradient` also takes images, sequences and the like; `value` and `model` need a matrix.
     """
 
     quadratic: float | None = None
@@ -73,11 +73,11 @@ class Gap:
         self.f, self.z, self.signal = f, z, signal
 
     def rounding(self, model, size=0.0):
-        """Return that of h in a `Model`, of each unit, as if each of its N terms were of the size of 1, or of z."""
+        """Return the rounding of h in a `Model`, per unit, as if each of its N terms were of size 1 + `size`."""
         return 8 * np.finfo(model.z.dtype).eps * (abs(model.value) + len(model.z) * (1 + size))
 
     def of_rows(self, rows):
-        """Return the part of the gap that belongs to some rows, a slice."""
+        """Return the part of the gap that belongs to the given rows, a slice."""
         if type(rows) is not slice:
             raise TypeError(f"of_rows: rows must be a slice, got {shown(rows)}")
         part = copy(self)
@@ -89,14 +89,14 @@ class Gap:
 class MatchingLoss(Gap):
     r"""LocoProp's gap, :math:`h(z) = \sum F(z) - \langle y, z\rangle` with target :math:`y = f(z_k) - s`.
 
-    Up to a constant it is the Bregman divergence of F from z to the target. It is convex.
+    It is convex and, up to a constant, the Bregman divergence of F from z to the target.
 
     Parameters
     ----------
     f : transfer
         With `forward`, `integral` and `adjoint`.
     z : array (rows, n_out)
-        z_k, where the signal was taken.
+        z_k, at which the signal was computed.
     signal : array (rows, n_out)
         s = γ g, the gradient of h at z_k.
 
@@ -117,25 +117,25 @@ class MatchingLoss(Gap):
     def in_double(self):
         """Return the same gap for z_k and signal in float64."""
         signal = self.signal.astype(np.float64)
-        if not self.f.elementwise:  # a softmax does not feel constants; what its signal has of them is rounding
+        if not self.f.elementwise:  # a softmax ignores constants; those in its signal are rounding
             signal = signal - signal.mean(axis=-1, keepdims=True)
         return MatchingLoss(self.f, self.z.astype(np.float64), signal)
 
     @cached_property
     def target(self):
-        """The target y, of the shape of z."""
+        """The target y, in the shape of z."""
         return self.f_k - self.signal
 
     @property
     def attained(self):
-        """Whether each target is a value of f, or f(z_k) itself where that has been rounded to the end of the range."""
+        """Whether each target is a value of f, or is f(z_k) itself, rounded to the end of the range."""
         y, (low, high) = self.target, self.f.range
         outside = (y < low) | (y > high)
         at_end = ((y == low) | (y == high)) & (y != self.f_k)
         return not bool((outside if self.f.closed else outside | at_end).any())
 
     def value(self, z):
-        """Return h(z) of each output unit (n_out,), or in one number (1,) where f couples the units."""
+        """Return h(z) of each output unit (n_out,), or a single number (1,) where f couples the units."""
         linear = self.target * z
         if not self.f.elementwise:
             return self.f.integral(z).sum(keepdims=True) - linear.sum(keepdims=True)[0]
@@ -210,7 +210,7 @@ class SquaredFit(Gap):
         return self.xp.einsum("ij,ij->j", residual, residual)
 
     def rounding(self, model, size=0.0):
-        """Return that of h in a `Model`, of each unit: it sums squares r², and r is rounded as f(z_k) and s are."""
+        """Return the rounding of h in a `Model`, per unit: h sums squares r², and r is rounded as f(z_k) and s are."""
         eps, terms = np.finfo(model.z.dtype).eps, (self.f_k, self.signal)
         of_r = 4 * eps * sum(self.xp.einsum("ij,ij->j", x, x) for x in terms) ** 0.5
         return 4 * eps * len(model.z) ** 0.5 * model.value + of_r * (2 * model.value ** 0.5 + of_r)
@@ -231,13 +231,13 @@ class SquaredFit(Gap):
 
 
 class Step(NamedTuple):
-    """A step D in coordinates u of a `Gram` operator, with the change ãD of the map's output."""
+    """A step D in coordinates u of a `Gram` operator, with the change ãD that it makes to the map's output."""
 
     u: object
     change: object
 
     def plus(self, length, other):
-        """Return this step and `length` (of each unit) times another."""
+        """Return this step plus `length` (one number per unit) times another."""
         u, change = length * other.u, length * other.change
         u += self.u
         change += self.change
@@ -250,10 +250,10 @@ class LocalProblem:
     Parameters
     ----------
     gram : Gram
-        Of the map's input.
+        The operator of the map's input.
     z : array (rows, n_out)
         z_k, the map's output at D = 0.
-    gap : SquaredGap, MatchingLoss, SquaredFit, or a `Gap` of your own
+    gap : SquaredGap, MatchingLoss, SquaredFit, or your own `Gap`
         The gap h, with `value`, `gradient`, `model`, `of_rows` and `convex`.
     damping : float
         β ≥ 0; 0 for no regulariser.
@@ -276,18 +276,18 @@ class LocalProblem:
             raise wrong_class("LocalProblem: gap", gap, Gap, ", such as MatchingLoss")
         if gap.z.shape != z.shape:
             raise ValueError(f"LocalProblem: gap must be that of a z of shape {z.shape}, got one of {gap.z.shape}")
-        if type(damping) is not float or not 0 <= damping < np.inf:  # this is asked in every step
+        if type(damping) is not float or not 0 <= damping < np.inf:  # this runs in every step
             damping = number_between("LocalProblem: damping", damping, 0)  # a NumPy float64 would promote float32
         self.gram, self.z, self.gap, self.damping = gram, z, gap, damping
         self.xp = gram.xp
         self.coupled = not gap.f.elementwise  # whether the units share one problem (softmax)
 
     def of_units(self, numbers):
-        """Return one number of each unit (n_out,) as it is, or their sum (1,) where the units are coupled."""
+        """Return one number per unit (n_out,) unchanged, or their sum (1,) where the units are coupled."""
         return numbers.sum(keepdims=True) if self.coupled else numbers
 
     def total(self, x, y):
-        """Return ⟨x, y⟩ of each unit, or in one number."""
+        """Return ⟨x, y⟩ of each unit, or their sum."""
         return self.of_units(self.xp.einsum("ij,ij->j", x, y))
 
     def inner(self, step, u):
@@ -313,7 +313,7 @@ class LocalProblem:
         return Step(zeros, self.xp.zeros_like(self.z))
 
     def objective(self, d):
-        """Return the objective at a step D in θ, a float: for tests and for the reader, solvers have z at hand."""
+        """Return the objective at a step D in θ, a float; for tests and readers: the solvers already have z."""
         value = self.gap.value(self.z - self.gram.apply(d)).sum()
         return float(value + self.damping / 2 * (d * d).sum())
 

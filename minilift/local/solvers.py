@@ -1,12 +1,12 @@
-r"""Solvers of the local problems, each with its objective and its optimality residual.
+r"""Solvers for the local problems, each with its objective and its optimality residual.
 
 The damped least-squares step of ProxProp (11), written for the difference d, is
 
 .. math:: d = \arg\min_d \tfrac12\|\tilde A d - g\|^2 + \tfrac{\beta}{2}\|d\|^2
             = (\tilde A^T\tilde A + \beta I)^{-1}\tilde A^T g = \tilde A^T(\tilde A\tilde A^T + \beta I)^{-1} g,
 
-with β = 1/τ_θ. Solving for new parameters and subtracting the old ones would lose it in float32. Which of the two
-sides is solved is the `Gram` operator's choice; the solvers are written once for both.
+with β = 1/τ_θ. Solving for the new parameters and subtracting the old ones would lose d in float32. The `Gram` operator
+chooses which of the two sides is solved; the solvers are written once for both.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from minilift.support.arguments import (
 from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
-TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is taken
-CERTAIN = {"float32": 3e-5, "float64": 1e-9}  # estimate of it up to which it is not measured
-DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # and from which it is not measured either; never in float64
+TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is accepted
+CERTAIN = {"float32": 3e-5, "float64": 1e-9}  # estimate up to which that error is not measured
+DOUBTED = {"float32": 8e-4, "float64": 1e-9}  # estimate above which it is not measured either; never in float64
 EVEN = 4  # unevenness of samples that counts as usual
-ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must bring
+ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step length must achieve
 HALVINGS = 50  # of a step length before a unit is left where it is
-LONGER = 1.5  # times a step length, which is tried where the problem is not convex
+LONGER = 1.5  # factor on a step length, tried where the problem is not convex
 NEWTON_STEPS = 200  # far above what convex problems take; reaching it is an error, not a result
 PATIENCE = 10  # Newton steps without progress after which a decrease below rounding ends the search
-SOFTER = 4.0  # ratio of the scales of two softened problems in a row
-FLAT = 1e-13  # curvature along a direction, as a share of that of f(z) = z, below which rounding of f has made it
+SOFTER = 4.0  # ratio of the scales of two successive softened problems
+FLAT = 1e-13  # curvature along a direction, as a share of that of f(z) = z, below which it is only rounding of f
 
 
 class NoMinimiserError(ArithmeticError):
@@ -61,8 +61,8 @@ class Solution:
     steps : int
         Iterations done; 0 for a direct solve.
     residual : array
-        Relative optimality residual, one number an output unit, or one for all where a local problem's gradient
-        is taken in one norm (computed when asked for: it costs products).
+        Relative optimality residual, one number per output unit, or one for all where a local problem's gradient
+        is measured in one norm (computed on first use, since it costs products).
     change : array or None
         The change of z along `value`, where the solver knows it.
     """
@@ -79,12 +79,12 @@ class Solution:
 
 
 def exact(problem, tolerance=1e-10):
-    """Return the `Solution` of a convex local problem: in closed form where the gap is quadratic, else by `newton`.
+    """Return the `Solution` of a convex local problem: in closed form if the gap is quadratic, else by `newton`.
 
     Parameters
     ----------
     problem : LocalProblem
-        Whose gap is quadratic, or a `MatchingLoss`.
+        One whose gap is quadratic or a `MatchingLoss`.
     tolerance : float, default 1e-10
         As for `newton`.
 
@@ -108,19 +108,19 @@ def exact(problem, tolerance=1e-10):
 def damped_solve(gram, g, damping):
     r"""Solve :math:`(\tilde A^T\tilde A + \beta I)\, d = \tilde A^T g` directly, on the cheaper side.
 
-    The small matrix is inverted in float64 and applied in g's dtype, or in float64 where the rows are many. Where an
-    estimate of what rounding makes of that exceeds `CERTAIN`, a few output units are solved again in float64. If these
+    The smaller matrix is inverted in float64 and applied in g's dtype, or in float64 if there are many rows. If the
+    estimated rounding error exceeds `CERTAIN`, a few output units are solved again in float64. If these
     differ by more than `TRUSTED`, or the estimate exceeds `DOUBTED`, everything is done in float64 along the principal
-    axes of the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for samples that
-    repeat, or where one is a hundred times the others. On patches that is done where the estimate exceeds `TRUSTED`.
+    axes of the data, at two or three times the cost: for inputs of size 255, say, for very large τ_θ, for repeated
+    samples, or if one is a hundred times the others. On patches this is done as soon as the estimate exceeds `TRUSTED`.
 
     Parameters
     ----------
     gram : Gram
-        Of the map's input, with (rows, n_in) activations.
+        The operator of the map's input, with (rows, n_in) activations.
     g : array (rows, n_out)
     damping : float
-        β ≥ 0, that is 1/τ_θ. For β = 0 the step of least norm among the minimisers.
+        β ≥ 0, that is 1/τ_θ. For β = 0, d is the minimiser of least norm.
 
     Returns
     -------
@@ -130,10 +130,10 @@ def damped_solve(gram, g, damping):
     Raises
     ------
     TypeError
-        If g is of another dtype than float32 and float64.
+        If the dtype of g is neither float32 nor float64.
     ArithmeticError
         If β is 0 or very small, and the activations are not finite, or too large to be squared. With a larger β the
-        step is NaN where they, or g, are not finite: divergence is for the caller to report.
+        step is NaN where they or g are not finite: reporting divergence is left to the caller.
 
     Examples
     --------
@@ -148,8 +148,8 @@ def damped_solve(gram, g, damping):
 
 
 def direct_solution(gram, g, damping):
-    """Return the `Solution` of `damped_solve`, on the quick way if rounding allows it."""
-    if g.dtype.itemsize not in (4, 8):  # in every step: a dtype is slow to tell its name
+    """Return the `Solution` of `damped_solve`, by the quick solve if rounding allows it."""
+    if g.dtype.itemsize not in (4, 8):  # runs in every step, and a dtype's name is slow to get
         raise TypeError(f"damped_solve: g must be of dtype {' or '.join(TRUSTED)}, got {g.dtype}")
     d = quick_solve(gram, g, damping) if damping else None
     d = careful_solve(gram, g, damping) if d is None else d
@@ -157,7 +157,7 @@ def direct_solution(gram, g, damping):
 
 
 def check(what, gram, g, damping):
-    """Raise an error that names the argument of a solver that is not what it should be."""
+    """Raise an error that names a solver's invalid argument."""
     instance_of(f"{what}: gram", gram, Gram)
     if type(g) is not type(gram.a) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
@@ -191,13 +191,13 @@ def shifted(matrix, damping):
 
 
 def many_rows(gram, inverse):
-    """Whether the rows are so many that the inverse may be applied in float64 as well, at little cost beside ãᵀg."""
+    """Whether there are so many rows that applying the inverse in float64 too costs little compared with ãᵀg."""
     return gram.side == "parameter" and gram.samples >= 4 * len(inverse)
 
 
 def careful_solve(gram, g, damping):
     """Return d in float64 along principal axes, where M is diagonal: v = (s + β)⁻¹ Vᵀãᵀg."""
-    # rounding of the axes counts ten times and more where the signal hardly reaches the data, as when they are fitted
+    # rounding of the axes counts tenfold or more if the signal is almost orthogonal to the data, as after a good fit
     axes = PrincipalAxes(gram, damping, accuracy=TRUSTED[g.dtype.name] / 10)
     v = axes.lower(gram.whole(g).astype(np.float64)) / (axes.values + damping)  # ProxProp (13)
     return axes.lift(v).astype(g.dtype)
@@ -208,11 +208,11 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
 
     Three roundings of size ε count: that of the Gram matrix (of centred activations a_c), taken as random, that of the
     inverse, when it is cast to g's dtype, and those of the products. On the sample side the cast and its product are
-    tried: for samples that repeat, roundings add up instead of cancelling. An error δU of the coefficients becomes one
-    of size :math:`\|\tilde A^T\delta U\|`, and a random one of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On
-    the parameter side all are taken as random; where `many_rows` has the inverse applied in float64, of the last
-    product only the rounding of q is left. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so
-    that the estimate is seldom below a third of the error; on the parameter side it is often ten times above.
+    carried out: for repeated samples, roundings add up instead of cancelling. An error δU in the coefficients becomes
+    one of size :math:`\|\tilde A^T\delta U\|`, or if random, of size :math:`\|\tilde A\|_F\|\delta U\|/\sqrt{N}`. On
+    the parameter side all are taken as random; if the inverse is applied in float64 (see `many_rows`), the last product
+    contributes only the rounding of q. The factors were fitted to digits, CIFAR-10 images and degenerate inputs, so
+    that the estimate is seldom below a third of the error; on the parameter side it is often ten times too large.
     """
     xp, n, eps, few = gram.xp, len(inverse), np.finfo(g.dtype).eps, q[:, units].astype(np.float64)
     u, of_inverse, trace = inverse @ few, norm(inverse), float(gram.matrix.trace())
@@ -227,20 +227,20 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
         rows, of_d = gram.samples, norm(u)
         unevenness, of_g = unevenness_and_norm(gram, g[:, units])
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
-        uneven = max(1.0, unevenness / EVEN)  # but not where one sample has made the sum large
+        uneven = max(1.0, unevenness / EVEN)  # but not if one sample dominates the sum
         means = float((gram.matrix[-1, :-1] ** 2).sum()) / rows if gram.bias else 0.0
         centred, spread = trace - gram.bias * rows - means, uneven * averaging * of_inverse
         of_q = (1 if applied is inverse else 4) * norm(few)
         products = of_inverse * (of_q + averaging * trace**0.5 * of_g) / n**0.5
     if of_d > 0:
         return eps / of_d * (0.4 * spread * centred / n * norm(u) + products)
-    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal tell nothing of the others
+    return np.inf if trace > 0 and q.any() else 0.0  # units without a signal say nothing about the others
 
 
 def unevenness_and_norm(gram, g):
-    """Return N Σ s²/(Σ s)² of the squared norms s of N samples, and ‖g‖ from some of its rows.
+    """Return N Σ s²/(Σ s)² of the squared norms s of N samples, and ‖g‖ estimated from some of its rows.
 
-    The first is 1 if samples are equal, and N if one of them is all there is.
+    The first is 1 if all samples have the same norm, and N if all but one are zero.
     """
     a = gram.a.reshape(len(gram.a), gram.a[:1].size)  # a rank may have no samples
     square, every = gram.xp.einsum("ij,ij->i", a, a).astype(np.float64), max(1, -(-len(g) // 4096))
@@ -250,7 +250,7 @@ def unevenness_and_norm(gram, g):
 
 
 def measured_error(gram, inverse, damping, g, d, units):
-    """Return the relative error of a few output units of d, and a fifth more for the others.
+    """Return the relative error of a few output units of d, plus a fifth to allow for the others.
 
     Those units are solved again in float64 and refined once, since the inverse is that of a rounded Gram matrix.
     """
@@ -263,15 +263,15 @@ def measured_error(gram, inverse, damping, g, d, units):
 
 
 def conjugate_gradients(gram, g, damping, steps, joint=False):
-    r"""Take `steps` of textbook conjugate gradients on the equations of `damped_solve`, from d = 0.
+    r"""Take `steps` steps of textbook conjugate gradients on the equations of `damped_solve`, from d = 0.
 
-    On the sample side the unknowns are coefficients U of :math:`d = \tilde A^T U` and inner products are those of
+    On the sample side the unknowns are the coefficients U of :math:`d = \tilde A^T U` and inner products are those of
     θ: with :math:`H = \tilde A\tilde A^T` and :math:`M = \tilde A^T\tilde A + \beta I`,
     :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
-    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are kept by recurrence. So an iteration costs
-    one product with H on either side. A unit whose residual is no more than the rounding of :math:`\tilde A^Tg` has
-    converged and stays: further steps would magnify rounding alone. Where activations far from 0 have the operator in
-    float64, in which it keeps its smaller eigenvalues, all is done in float64.
+    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are updated by recurrence, so an iteration costs one
+    product with the operator on either side. A unit whose residual does not exceed the rounding of
+    :math:`\tilde A^Tg` has converged and stays: further steps would only magnify rounding. If activations far from 0
+    keep the operator in float64, where it does not lose its smaller eigenvalues, all is done in float64.
 
     Parameters
     ----------
@@ -280,8 +280,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     steps : int
         Number of iterations K; any number gives a descent direction (ProxProp Prop. 5).
     joint : bool, default False
-        Whether all output units share one step length (the whole tensor as one unknown, as ProxProp's authors do
-        for convolutions). By default each unit, a problem of its own, has its own.
+        Whether all output units share one step length (the whole tensor is one unknown, as ProxProp's authors have it
+        for convolutions). By default each unit is a separate problem with its own step length.
 
     Returns
     -------
@@ -312,7 +312,7 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
 
 
 def cg_solve(product, b, inner, steps, along=None, square=None, goal=0.0, forcing=None, least=None):
-    r"""Solve :math:`Mx = b` by conjugate gradients from x = 0, for positive definite M, of each unit by itself.
+    r"""Solve :math:`Mx = b` by conjugate gradients from x = 0, for positive definite M, separately for each unit.
 
     With the residual r and :math:`y = r`, or y = Pr for a preconditioner P, a step is
 
@@ -326,22 +326,22 @@ def cg_solve(product, b, inner, steps, along=None, square=None, goal=0.0, forcin
         From p to Mp, in a new array.
     b : array
     inner : callable
-        ⟨p, q⟩ of each unit, in a shape that spreads over its entries: it says what a unit is, a column, a row or all.
+        ⟨p, q⟩ of each unit, in a shape that broadcasts over it; this defines a unit: a column, a row, or everything.
     steps : int
-        The most that are taken, each of one product.
+        The largest number of steps, each of one product.
     along : callable, optional
-        From r to a tuple of y and what is linear in it: p gets the same parts, and keeps them without a product.
-        `product`, `inner` and `square` take them all. By default (r,).
+        From r to a tuple of y and arrays linear in y: p has the same parts, updated without a product.
+        `product`, `inner` and `square` take all of them. By default (r,).
     square : callable, optional
-        ⟨r, y⟩ from y alone; by default that of `inner`.
+        ⟨r, y⟩ from the tuple of `along` alone; by default computed by `inner`.
     goal : float or array, default 0
-        A unit whose ⟨r, y⟩ is no larger stays from then on.
+        A unit whose ⟨r, y⟩ is no larger than this stays from then on.
     forcing : float, optional
-        Likewise, where it is no larger than forcing² times that at the start; and when all units stay, that is the end.
+        If given, `goal` is instead forcing² times ⟨r, y⟩ at the start, and the iteration ends when all units stay.
         By default all steps are taken.
     least : callable, optional
-        From p to the curvature ⟨p, Mp⟩ below which rounding has made it. A unit that meets one stays from then on; if
-        it is the very first, the step is p itself.
+        From p to the value up to which a curvature ⟨p, Mp⟩ is only rounding. A unit that meets such a direction stays
+        from then on; if it is the very first, the step is p itself.
     """
     xp = np if type(b) is np.ndarray else array_module(b)
     x, r, p, rho = xp.zeros_like(b), b.copy(), [], 0.0
@@ -384,7 +384,7 @@ def gradient_steps(problem, rates):
     Returns
     -------
     Solution
-        With value D, to be subtracted from θ.
+        With value D, which is to be subtracted from θ.
 
     Examples
     --------
@@ -404,7 +404,7 @@ def gradient_steps(problem, rates):
         u = u + rate * q
         if t == len(rates) - 1:
             break
-        if problem.gap.quadratic:  # ∇h is linear: what the step changes is known without the rows
+        if problem.gap.quadratic:  # ∇h is linear: its change is known without the rows
             q = q - rate * (problem.gap.quadratic * (gram.product(q)) + problem.damping * q)
         else:
             q = problem.descent(problem.gap.gradient(problem.z - gram.output_change(u)), u)
@@ -412,11 +412,11 @@ def gradient_steps(problem, rates):
 
 
 def fletcher_reeves(problem, steps):
-    r"""Take `steps` of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
+    r"""Take `steps` steps of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
-    Each output unit is a problem of its own with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction; then it is halved until Armijo's condition holds; then a longer one is taken if it is
-    better. A direction that does not descend is replaced by the steepest one. On the sample side a line search costs no
+    Each output unit is a separate problem with its own step length: the first trial minimises the Gauss–Newton
+    model along the direction; it is then halved until Armijo's condition holds; finally a longer one is taken if it is
+    better. A direction that does not descend is replaced by steepest descent. On the sample side a line search costs no
     product, and a step costs one.
 
     Parameters
@@ -427,7 +427,7 @@ def fletcher_reeves(problem, steps):
     Returns
     -------
     Solution
-        With value D. The objective of no unit is above where it was, up to rounding; a unit for which no step
+        With value D. No unit's objective is higher than at the start, up to rounding; a unit for which no step
         length is found stays.
 
     Examples
@@ -462,19 +462,19 @@ def fletcher_reeves(problem, steps):
 def newton(problem, tolerance):
     r"""Minimise a convex local problem by Newton's method, in float64 along the principal axes of the data.
 
-    Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`. With
-    the curvature of f(z) = z in the place of :math:`\nabla^2h` it would be diag s + βI: that preconditions it. Without
-    a regulariser there may be several minimisers. All iterates lie in the span of the data, and of what is left where
-    f is flat, as where ReLUs do not fire, the step `of_least_norm` is taken.
+    Each step comes from preconditioned conjugate gradients on the Hessian :math:`B^T\nabla^2h(z)B + \beta I`. The
+    preconditioner is diag s + βI, which the Hessian would be for f(z) = z. Without a regulariser there may be several
+    minimisers: all iterates lie in the span of the data, and if a choice remains because f is flat, as for ReLUs that
+    do not fire, the step `of_least_norm` is taken.
 
     Parameters
     ----------
     problem : LocalProblem
-        Whose gap is a `MatchingLoss`.
+        One whose gap is a `MatchingLoss`.
     tolerance : float
-        On the norm of the gradient in θ, relative to that at the start, over all units. Smaller is not asked for than
-        rounding allows: a gradient that rounding of z and f(z) alone would make will do, and so will the smallest one
-        found when steps promise a decrease below the rounding of the objective and bring no progress.
+        On the norm of the gradient in θ over all units, relative to that at the start. No more is asked than
+        rounding allows: a gradient as small as the rounding of z and f(z) is accepted, and so is the smallest one
+        found when steps promise a decrease below the rounding of the objective and make no progress.
 
     Returns
     -------
@@ -485,7 +485,7 @@ def newton(problem, tolerance):
     ------
     ArithmeticError
         `NoMinimiserError` if there is no regulariser and targets outside the range of f pull the minimiser to infinity.
-        Or if the gradient does not fall so far in `NEWTON_STEPS`, nor on the way over softened problems.
+        Also if the gradient does not fall to the tolerance in `NEWTON_STEPS`, not even by way of softened problems.
 
     Examples
     --------
@@ -516,9 +516,9 @@ def newton(problem, tolerance):
 
 
 def newton_steps(problem, careful, u, tolerance, first=None):
-    """Take Newton steps from coordinates u; return the best ones, the steps, their gradient, and whether it will do.
+    """Take Newton steps from u; return the best u, the number of steps, its gradient's norm, and whether it is enough.
 
-    `careful` is the problem in float64 along principal axes, `problem` the one that was given. The tolerance is a share
+    `careful` is the problem in float64 along principal axes, `problem` the given one. The tolerance is a share
     of `first`, by default the norm of the gradient at the start.
     """
     at, best, least, waited, stalled = careful.step(u), u, np.inf, 0, False
@@ -542,10 +542,10 @@ def newton_steps(problem, careful, u, tolerance, first=None):
 
 
 def from_afar(problem, careful, u):
-    """Return coordinates near a minimiser far from the saturated z, through softened problems, each less soft.
+    """Return coordinates near a minimiser far from the saturated z, through ever less softened problems.
 
-    Where f is saturated the objective is nearly linear, with kinks: a Newton step knows nothing of the next one. The
-    first problem has none within the reach of the steps that came to u.
+    Where f is saturated the objective is nearly linear, with kinks, and a Newton step does not see the next kink. The
+    first softened problem has none within reach of the steps that led to u.
     """
     scale = 1 + float(abs(careful.z - careful.step(u).change).max())
     while scale > 1:
@@ -557,9 +557,9 @@ def from_afar(problem, careful, u):
 def of_least_norm(problem, u):
     r"""Return the shortest of all steps with the same f(z) as the step u, in coordinates of principal axes.
 
-    The minimisers of a convex problem share its gradient, and so f(z). Where f increases strictly this fixes z, and on
-    a flat piece it says that z lies there, as :math:`z \le 0` for a ReLU: a projection onto linear constraints, for
-    each unit, by Lawson and Hanson's least distance programming. Without flat pieces nothing is left to choose.
+    The minimisers of a convex problem share its gradient, and so f(z). Where f increases strictly, this fixes z; on a
+    flat piece it means only that z lies there, as :math:`z \le 0` for a ReLU. The step is a projection onto linear
+    constraints, per unit, by Lawson and Hanson's least distance programming. Without flat pieces there is no choice.
     """
     flat = [(low, high) for low, high, slope, _ in problem.gap.f.pieces or () if slope == 0]
     if not flat:
@@ -568,7 +568,7 @@ def of_least_norm(problem, u):
     rows = to_numpy(problem.gram.output_change(problem.xp.eye(len(u))))
     for j in range(u.shape[1]):
         z = z_k[:, j] - rows @ u[:, j]
-        kink = 1e-7 * abs(z).max()  # there Newton stops a little beside it
+        kink = 1e-7 * abs(z).max()  # Newton stops a little to one side of a kink
         on = [(z >= low - kink) & (z <= high + kink) for low, high in flat]
         ends = [(on_piece, sign, end) for on_piece, piece in zip(on, flat) for sign, end in zip((-1, 1), piece)
                 if np.isfinite(end)]
@@ -599,9 +599,9 @@ def nearest_to_zero(fixed, values, free, least, fallback):
 def newton_direction(problem, model, q, forcing):
     r"""Solve :math:`(B^T\nabla^2h(z)\,B + \beta I)\,p = q` by preconditioned conjugate gradients; return the `Step` p.
 
-    Each unit stops at its own residual of `forcing` times that of the start, or at a direction without curvature (a
-    saturated tanh, a ReLU that does not fire). Where the very first one has none, it is the step: it minimises the
-    bound of the objective that has the curvature of f(z) = z, and so never goes too far.
+    Each unit stops when its residual is `forcing` times that at the start, or at a direction without curvature (a
+    saturated tanh, a ReLU that does not fire). If the very first direction has none, it is the step: it minimises the
+    bound on the objective that has the curvature of f(z) = z, and so never goes too far.
     """
     gram, damping, total = problem.gram, problem.damping, problem.total
     bound = gram.values + damping
@@ -616,9 +616,9 @@ def newton_direction(problem, model, q, forcing):
 
 
 def rounding_of_gradient(problem, careful, model, z, u):
-    """Return the size of a gradient in θ that is made of rounding: of the signal as it came, of z, f(z) and sums.
+    """Return the size of a gradient in θ that is only rounding: of the given signal, of z, of f(z) and of sums.
 
-    `careful` is the problem in float64 along principal axes, `problem` the one that was given.
+    `careful` is the problem in float64 along principal axes, `problem` the given one.
     """
     gap, reach = careful.gap, float(careful.gram.values.max()) ** 0.5  # ‖Ã‖
     change = reach * careful.xp.sqrt((u * u).sum(axis=0))  # ãD is a sum of terms of this size
@@ -628,24 +628,24 @@ def rounding_of_gradient(problem, careful, model, z, u):
 
 
 def line_search(problem, at, p, model, slope, length=None):
-    r"""Return a step length along p for each unit that satisfies Armijo's condition, 0 where none is found.
+    r"""Return, for each unit, a step length along p that satisfies Armijo's condition, or 0 if none is found.
 
     The regulariser's part of the objective is known exactly along a line, from ⟨U, P⟩ and ‖P‖². The data term
-    costs one evaluation a trial, some rows after the other so that they stay in cache. A trial that gives NaN counts as
-    too long. Where the data term is not convex, a `LONGER` step is tried beside the length found: a better piece may
-    begin beyond the minimiser of the model.
+    costs one evaluation per trial, a few rows at a time so that they stay in cache. A trial that gives NaN counts as
+    too long. Where the data term is not convex, a `LONGER` step is tried as well as the length found: a better piece
+    may begin beyond the minimiser of the model.
 
     Parameters
     ----------
     problem : LocalProblem
     at, p : Step
-        Where the search begins, and its direction.
+        The start of the search, and its direction.
     model : Model
-        Of the gap at the z that belongs to `at`.
+        That of the gap at the z of `at`.
     slope : array (n_out,) or (1,)
-        How fast the objective falls along p.
+        The rate at which the objective falls along p.
     length : array, optional
-        The first trial, which is doubled as long as the objective falls: where f is saturated, the way is long. By
+        The first trial, which is doubled as long as the objective falls, since the way is long where f is saturated. By
         default the minimiser of the model along p.
     """
     xp, gap, damping, z = problem.xp, problem.gap, problem.damping, model.z
@@ -681,7 +681,7 @@ def line_search(problem, at, p, model, slope, length=None):
 
 
 def local_solution(problem, d, steps, change=None):
-    """Return the `Solution` with step D, whose residual is the gradient's norm relative to the start."""
+    """Return the `Solution` with step D, whose residual is the gradient's norm relative to that at the start."""
     def residual():
         return ratio(np.float64(problem.gradient_norm(d)), np.float64(problem.gradient_norm(0 * d)))
     return Solution(d, steps, residual, change)
@@ -701,6 +701,6 @@ def norm(x):
 
 
 def ratio(numerator, denominator):
-    """Return numerator/denominator, 0 where the denominator is 0: a unit without signal takes no step."""
+    """Return numerator/denominator, or 0 where the denominator is 0: a unit without signal takes no step."""
     zero = denominator == 0
     return (numerator / (denominator + zero) * ~zero).astype(denominator.dtype, copy=False)

@@ -1,6 +1,6 @@
-"""Training methods: `backward`, in which lifted values are eliminated, and `lifted`, in which they are kept.
+"""Training methods: `backward`, which eliminates the lifted values, and `lifted`, which keeps them.
 
-Read `backward` first, of which `lifted` needs the base class of methods.
+Read `backward` first: it has the base class of methods, which `lifted` needs.
 """
 
 from minilift.energy import Block

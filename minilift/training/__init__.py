@@ -1,5 +1,5 @@
-"""Training: the loop over mini-batches, what it records, and curves of it.
+"""Training: the loop over mini-batches, its records, and their curves.
 
-Read `history` (what a run leaves behind), then `fit`, then `curves`; `names` makes methods and
-optimizers of their names, `ranks` shares a batch among several processes.
+Read `history` (the record of a run), then `fit`, then `curves`; `names` makes methods and
+optimizers from their names, and `ranks` shares a batch among several processes.
 """

@@ -1,4 +1,4 @@
-"""Training curves of one run or of several methods, and the looks that all figures share."""
+"""Training curves of one run or of several methods, and the styles that all figures share."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ METHOD_STYLE: dict[str, dict] = {
 }
 
 
-OTHER_STYLES = (  # for methods of the user's own, in order of appearance
+OTHER_STYLES = (  # for the user's own methods, in order of appearance
     {"color": PURPLE, "linestyle": "-", "marker": "*"},
     {"color": GREY, "linestyle": "-.", "marker": "h"},
     {"color": PURPLE, "linestyle": "--", "marker": "X"},
@@ -66,7 +66,7 @@ LOOKS = {methods.BackProp: "backprop", methods.SemiImplicit: "semi-implicit", me
 
 
 def look_of(method):
-    """Return the name in `METHOD_STYLE` of a method of ours; "" for any other."""
+    """Return the name in `METHOD_STYLE` of one of the package's methods; "" for any other."""
     if type(method) is methods.ProxProp:
         return "proxprop" if method.solver == "exact" else method.solver
     if type(method) is methods.LocoProp:
@@ -75,13 +75,13 @@ def look_of(method):
 
 
 def styles(looks):
-    """Return {label: line style}, the second label of the same method being drawn in a style of `OTHER_STYLES`.
+    """Return {label: line style}; a second label of the same method gets a style of `OTHER_STYLES`.
 
     Parameters
     ----------
     looks : dict of label → name in `METHOD_STYLE`, or sequence of labels
-        The name may be another or "": such labels have the styles of `OTHER_STYLES`, in order of appearance. Of labels
-        alone, what stands before the first colon is the name.
+        For any other name, or "", a label gets a style of `OTHER_STYLES`, in order of appearance. In a sequence, the
+        name is what precedes the first colon of the label.
     """
     if not isinstance(looks, dict):
         looks = {label: str(label).split(":")[0] for label in looks}
@@ -93,13 +93,13 @@ def styles(looks):
 
 
 def other_style(number):
-    """Return the style of a method of the user's own, number 0, 1, …; beyond the fourth with another's marker."""
+    """Return the style of the user's own method number 0, 1, …; from the fifth on, with another one's marker."""
     own, round_ = number % len(OTHER_STYLES), number // len(OTHER_STYLES)
     return {**OTHER_STYLES[own], "marker": OTHER_STYLES[(own + round_) % len(OTHER_STYLES)]["marker"]}
 
 
 def looks_of(runs):
-    """Return {label: name of the method}: that of the history, or what stands before the colon of the label."""
+    """Return {label: name of the method}: what precedes the colon of the label if it is one, else the history's."""
     found = {}
     for label, histories in runs.items():
         first = histories[0] if isinstance(histories, (list, tuple)) else histories
@@ -115,8 +115,8 @@ def history(histories: Any) -> Figure:
     Parameters
     ----------
     histories : History, list of History, or dict of label → History
-        Those of a list stand under their own labels. Training losses are drawn with lines and markers, validation
-        losses, where there are any, with thin lines.
+        In a list, each is shown under its own label. Training losses are drawn with lines and markers, validation
+        losses, if there are any, with thin lines.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     Parameters
     ----------
     runs : dict of label → History or list of History
-        Several histories of one label are repetitions with other seeds: the median is drawn, and the range as a band.
+        Several histories of one label are repetitions with other seeds: their median is drawn, and their range shaded.
     ylabel : str, default "training loss"
     column : str, default "train_loss"
         The column of the histories to draw.
@@ -168,7 +168,7 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
         A loss to mark with a horizontal line.
     title : str, optional
     looks : dict of label → name in `METHOD_STYLE`, optional
-        As `styles` takes them. By default the label itself up to a colon, or the method that the history tells of.
+        As for `styles`. By default the label itself up to a colon, or the method named in the history.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
         raise ValueError("comparison: runs must hold a History for each label")
     runs = {label: [checked_run("comparison: runs", run, column) for run in some] for label, some in runs.items()}
     figure, panels = two_panels(ylabel)
-    panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is not on it
+    panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is left out
     for label, style in styles({label: looks[label] for label in runs} if looks else looks_of(runs)).items():
         draw(panels, runs[label], column, style, label)
     bring_crosses_in(panels["seconds"])
@@ -263,12 +263,12 @@ def draw(panels, histories, column, style, label):
 
 
 def at_last(run, column):
-    """Return what continues the column of a run that ended before others: infinity if it diverged, else its last."""
+    """Return the value that continues the column of a run that ended early: infinity if it diverged, else its last."""
     return math.inf if run.diverged is not None else run[column][-1]
 
 
 def bring_crosses_in(axes):
-    """Move crosses at 0 s, which a logarithmic axis has not, to its left end; lines are all drawn by now."""
+    """Move crosses at 0 s, which a logarithmic axis cannot show, to its left end; all lines are drawn by now."""
     if not any(x > 0 for line in axes.lines for x in line.get_xdata()):  # all diverged in their first epoch
         axes.set_xscale("linear")
     left = axes.get_xlim()[0]
@@ -283,34 +283,34 @@ def plain_numbers(axis):
 
     class Plain(LogFormatter):
         def __call__(self, value, place=None):
-            return f"{value:g}" if super().__call__(value, place) else ""  # it says which ticks have a label
+            return f"{value:g}" if super().__call__(value, place) else ""  # it decides which ticks have a label
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.6)))
 
 
 def extended(values, rows):
-    """Return a column continued to a number of rows by the step between its last two values."""
+    """Return a column extended to `rows` rows by the step between its last two values."""
     step = values[-1] - values[-2] if len(values) > 1 else 1.0
     return [*values, *(values[-1] + step * k for k in range(1, rows - len(values) + 1))]
 
 
 def legend(figure, panels):
-    """Put one legend for both panels below them, with the meaning of the cross if there is one."""
+    """Put one legend for both panels below them; it explains the cross if there is one."""
     from matplotlib.lines import Line2D
 
     handles, labels = panels["epoch"].get_legend_handles_labels()
     if any(line.get_marker() == "x" for line in panels["epoch"].lines):
         handles.append(Line2D([], [], color=GREY, marker="x", linestyle="", markersize=8, markeredgewidth=2))
         labels.append("diverged")
-    width = 0.8 + 0.075 * max(map(len, labels))  # of an entry, in inches: its line, and its letters at 9 points
+    width = 0.8 + 0.075 * max(map(len, labels))  # of an entry, in inches: its line, and its text at 9 points
     columns = max(1, min(4, len(labels), int(figure.get_figwidth() / width)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
                   handlelength=3.5)
 
 
 def new_figure(width, height, layout="constrained"):
-    """Return an empty white figure of a size in inches."""
+    """Return an empty white figure of the given size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
@@ -323,7 +323,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If matplotlib knows no such format.
+        If matplotlib does not support the format.
 
     Examples
     --------
@@ -343,7 +343,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def checked_format(path):
-    """Return the format that a figure's file name asks for by its suffix, or raise an error."""
+    """Return the format that the suffix of a figure's file name asks for, or raise an error."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     form = checked_path("path", path).suffix.lstrip(".").lower()

@@ -1,11 +1,11 @@
 r"""Training: `fit` runs a method and an optimizer over shuffled mini-batches and returns a `History`.
 
 Each step is one forward pass, the method's directions and the optimizer's step. Everything else is
-bookkeeping, with three promises: one seed gives one run; an interrupted run continues bit for bit from its
-checkpoint; divergence is a result that is reported, not a crash.
+bookkeeping, with three promises: the same seed gives the same run; an interrupted run continues bit for bit from
+its checkpoint; divergence is a result that is reported, not a crash.
 
-Epochs count from 1 in everything that is reported, row 0 of a history being the network before training.
-Methods, optimizers and schedules are told the index of the epoch that begins, from 0.
+Epochs count from 1 in everything that is reported; row 0 of a history is the network before training.
+Methods, optimizers and schedules receive the index of the epoch that begins, counted from 0.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CHECKPOINT_VERSION = 4
 
 
 def quiet():
-    """Silence NumPy's warnings of overflow and NaN, which `fit` looks for and reports itself."""
+    """Silence NumPy's warnings of overflow and NaN, which `fit` detects and reports itself."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
@@ -89,7 +89,7 @@ def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -
 
 @quiet()
 def measure(net, X, y, batch_size, ranks=None):
-    """Measure, as `evaluate` does, on data that have been checked; with `ranks`, each its part of them."""
+    """Measure, as `evaluate` does, on data already checked; with `ranks`, each measures its part of them."""
     loss_function, samples = net.loss_function, len(X)
     loss, hits = 0.0, 0
     if ranks is not None:
@@ -105,7 +105,7 @@ def measure(net, X, y, batch_size, ranks=None):
 
 @quiet()
 def metrics(net, method, train, validation, batch_size, ranks=None):
-    """Return the columns of one row that are measured over whole sets, then those of the method."""
+    """Return the columns of a row that are measured over whole sets, then those of the method."""
     row = {}
     for name, data in (("train", train), ("val", validation)):
         if data is not None:
@@ -116,7 +116,7 @@ def metrics(net, method, train, validation, batch_size, ranks=None):
 
 @quiet()
 def not_finite(net, state=None):
-    """Return the name of the first array of a network (or, given a state, pre-activation) not finite, or None."""
+    """Return the name of a network's first array (or, given a state, pre-activation) that is not finite, or None."""
     named = [(f"theta_{l}", net.theta[l]) for l in net.maps]
     for k, norm in enumerate(net.norms, start=1):
         named += [(f"scale_shift_{k}", norm.scale_shift), (f"running_{k}", norm.running)]
@@ -130,7 +130,7 @@ def not_finite(net, state=None):
 
 @dataclass
 class Run:
-    """All that changes while `fit` runs, which is what a checkpoint holds."""
+    """Everything that changes while `fit` runs, which is what a checkpoint holds."""
 
     net: object
     method: object
@@ -139,7 +139,7 @@ class Run:
     history: History
     best: dict | None = None  # parameters of the best epoch, if they are to be restored
     steps: int = 0
-    ranks: Ranks | None = None  # where several train the network
+    ranks: Ranks | None = None  # if several train the network
 
     def save(self, path, settings):
         """Write a checkpoint, atomically and without pickle."""
@@ -152,7 +152,7 @@ class Run:
         write_npz(path, {**arrays, "seal": seal(arrays)})
 
     def load(self, path, settings, columns, steps_per_epoch, early_stop):
-        """Take over a checkpoint, after making sure that it is whole and belongs to a run with the same settings.
+        """Load a checkpoint, after making sure that it is intact and belongs to a run with the same settings.
 
         Everything is read and checked first. If something is wrong with the file, nothing is changed.
         """
@@ -182,7 +182,7 @@ class Run:
             steps = check_rows(history, columns, about["steps"], steps_per_epoch)
             self.check_networks(parts, early_stop is not None and early_stop.restore_best)
             self.load_states(parts)
-        except Exception as error:  # a user's method or optimizer fails in ways of its own
+        except Exception as error:  # a user's method or optimizer may fail in its own way
             what = error if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
             raise ValueError(f"fit: resume: {str(path)!r} cannot be continued from: {what}") from error
         self.net.load_state_dict(parts["net"])
@@ -190,7 +190,7 @@ class Run:
         self.rng.bit_generator.state = rng
 
     def check_networks(self, parts, restores_best):
-        """Raise an error unless a checkpoint's parameters, and the best ones if wanted, fit the network."""
+        """Raise an error unless a checkpoint's parameters, and the best ones if requested, fit the network."""
         if bool(parts["best"]) != restores_best:
             raise ValueError(f"the parameters of the best epoch are {'missing' if restores_best else 'not expected'}")
         for part in ("net", "best"):
@@ -201,7 +201,7 @@ class Run:
                     raise TypeError(f"{part}/{name} must have the network's dtype {self.net.dtype}, got {array.dtype}")
 
     def load_states(self, parts):
-        """Give optimizer and method their states, or leave both as they were."""
+        """Restore the states of optimizer and method, or leave both as they were."""
         before = [(thing, copy.deepcopy(as_arrays(part, thing.state_dict())))
                   for part, thing in (("optimizer", self.optimizer), ("method", self.method))]
         try:
@@ -217,7 +217,7 @@ class Run:
             raise
 
     def record(self, row, early_stop):
-        """Append a row to the history; keep a copy of the parameters if they are the best ones and wanted."""
+        """Append a row to the history; keep a copy of the parameters if they are the best and are to be restored."""
         self.history.append(row)
         wanted = early_stop is not None and early_stop.restore_best
         if wanted and early_stop.best_epoch(self.history) == len(self.history) - 1:
@@ -264,12 +264,12 @@ class Run:
         return sum(losses) / len(losses)
 
     def first(self, text):
-        """Return a text, or None; where there are several ranks, what the first that has a text says."""
+        """Return a text, or None; with several ranks, the text of the first rank that has one."""
         return text if self.ranks is None else self.ranks.team.first(text)
 
 
 def as_arrays(part, state):
-    """Return a state as a checkpoint holds it, arrays alone."""
+    """Return a state in the form of a checkpoint, where everything is an array."""
     arrays = {}
     for key, value in state.items():
         arrays[key] = np.asarray(value if np.isscalar(value) else to_numpy(value))
@@ -280,7 +280,7 @@ def as_arrays(part, state):
 
 
 def seal(arrays):
-    """Return one checksum of all arrays and of their names, by which exchanged or edited ones are found."""
+    """Return one checksum of all arrays and their names, by which exchanged or edited ones are detected."""
     return np.array(checksum(*(part for name in sorted(arrays) for part in (name, arrays[name]))))
 
 
@@ -296,7 +296,7 @@ def split_parts(arrays):
 
 
 def generator_of(state, rng):
-    """Return the state of a random generator if it can be one that started like `rng`, or raise an error."""
+    """Return the state of a random generator if it can be that of one started like `rng`, or raise an error."""
     generator, own = np.random.default_rng(0), rng.bit_generator.state
     try:
         generator.bit_generator.state = state
@@ -308,7 +308,7 @@ def generator_of(state, rng):
 
 
 def check_rows(history, columns, steps, steps_per_epoch):
-    """Return the number of steps if history and steps can be those of a run with these columns."""
+    """Return the number of steps if history and steps can be those of a run with these columns, or raise an error."""
     rows = len(history)
     if list(history.columns) != columns or history["epoch"] != list(range(rows)) or not rows:
         raise ValueError(f"expected a history with the columns {columns} and the epochs 0, 1, …, "
@@ -345,57 +345,57 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     ----------
     net : Network
     data : Dataset or (X, y)
-        Of a data set only the training part is used. X and y are checked and cast once, here.
+        Only the training part of a data set is used. X and y are checked and cast once, here.
     method : Method, str or callable
-        Such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``; its name on the command line, such as "proxprop" or
-        "proxprop:tau_theta=0.05"; or a function from a `Block` to a step.
+        A method such as ``BackProp()`` or ``ProxProp(tau_theta=0.05)``; its name on the command line, such as
+        "proxprop" or "proxprop:tau_theta=0.05"; or a function from a `Block` to a step.
     optimizer : Optimizer or str
-        Takes the method's directions: ``SGD(lr=0.1)``, "sgd:lr=0.1", "adam". Both start anew (``reset()``), unless the
-        run is resumed.
+        Takes the method's directions: ``SGD(lr=0.1)``, "sgd:lr=0.1", "adam". Method and optimizer start afresh
+        (``reset()``), unless the run is resumed.
     epochs : int, default 10
     batch_size : int or None, default 100
-        Samples in a mini-batch. If it does not divide the training set, the last one of an epoch is shorter. None for
-        the whole set as one batch, not shuffled: what methods need that keep lifted values of each sample.
+        Samples in a mini-batch. If it does not divide the training set, the last batch of an epoch is shorter. None for
+        the whole set as one batch, not shuffled, as needed by methods that keep lifted values of each sample.
     seed : int, default 0
-        Of the shuffling, of the validation split and of layers that draw random numbers. The same seed gives
+        Seed of the shuffling, of the validation split and of layers that draw random numbers. The same seed gives
         all methods the same batches.
     validation : (X, y) or float, optional
         A validation set, or the fraction of the training set to split off at random (and not train on). The
         test set of a data set is never used.
     callbacks : sequence of callables
-        Each is called as ``callback(row, net, history)`` after every row of the history, that of epoch 0
-        (before training) included; `row` is a dict. If one returns True, training stops. A run that is resumed after
-        that goes on (the callback may have watched the clock): it is asked again after the next epoch.
+        Each is called as ``callback(row, net, history)`` after every row of the history, including that of epoch 0
+        (before training); `row` is a dict. If one returns True, training stops. If the run is then resumed, it goes
+        on (the callback may have watched the clock), and the callback is called again after the next epoch.
     progress : bool or str, default True
         Show a progress bar (tqdm, on standard error); a string is its description, by default the method.
     early_stop : EarlyStop, optional
     checkpoint : path, optional
-        Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next). A file that
-        is there already, of a run that is not continued, is kept with a ~ after its name (then ~2, ~3, …).
+        Where to write checkpoints (`.npz`, atomically: there is always a whole one, the last or the next). An existing
+        file of a run that is not being continued is kept with a ~ after its name (then ~2, ~3, …).
     checkpoint_every : int, default 1
-        k, the number of epochs between checkpoints; one is written at the end in any case, be it of a run with nothing
+        k, the number of epochs between checkpoints; one is always written at the end, even if the run had nothing
         left to do, but not after divergence.
-        It is written after the callbacks of its epoch. A run that is killed loses the epoch under way and at most k
+        It is written after the callbacks of its epoch. A run that is killed loses the epoch in progress and at most k
         finished ones: those since the last checkpoint, which are k if the kill falls between the end of an epoch and
-        the end of writing. When the callbacks hear of an epoch, all checkpoints due before it are on the disk.
+        the end of writing. When an epoch's callbacks are called, all checkpoints due before it are on the disk.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
-        settings are needed, `epochs` may be larger. Of a function, such as a schedule, the code and the constants
-        must be the same too (`minilift.support.settings.traits` says what is noticed). True stands for the file that
-        `checkpoint` names, and for a new run if that does not exist yet.
+        settings are needed, but `epochs` may be larger. A function, such as a schedule, must have the same code and
+        constants too (`minilift.support.settings.traits` says what is compared). True stands for the file that
+        `checkpoint` names, or for a new run if that does not exist yet.
     team : Team, optional
         ``Team.mpi()`` in each of the processes that ``mpiexec -n 4`` started: they train one network, each on its part
-        of the rows of every batch (see `minilift.training.ranks`). All give the same arguments and hold the whole data
-        set. The result is that of one process but for rounding, and bit-equal on all ranks, which is checked after each
-        epoch. Rank 0 shows the progress, calls the callbacks and writes the checkpoint. All read the one that is
-        resumed, of whatever number of ranks. An exception on one rank in training ends all processes.
+        of the rows of every batch (see `minilift.training.ranks`). All pass the same arguments and hold the whole data
+        set. The result is that of one process up to rounding, and bit-equal on all ranks, which is checked after each
+        epoch. Rank 0 shows the progress, calls the callbacks and writes the checkpoint. All read the checkpoint to be
+        resumed, whatever its number of ranks. An exception on one rank in training ends all processes.
 
     Returns
     -------
     History
         If a loss or parameter is not finite, training stops, and ``history.diverged`` says at which step and
         in which layer; likewise if the method raises an `ArithmeticError` (a local problem that cannot be
-        solved to working precision), but for a `ZeroDivisionError`, which is raised. No checkpoint is written then.
+        solved to working precision), except a `ZeroDivisionError`, which is raised. No checkpoint is written then.
         The parameters are left as they are, unless `early_stop` restores the best ones.
 
     Raises
@@ -409,8 +409,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     RuntimeError
         If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
-        If the user interrupts; the last checkpoint is whole, the network is as the last step left it, whatever
-        `early_stop` says. So it is after any other exception.
+        If the user interrupts; the last checkpoint is intact, and the network is as the last step left it, whatever
+        `early_stop` says. The same holds after any other exception.
 
     Examples
     --------
@@ -516,9 +516,9 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
 
 
 def beyond_settings(method):
-    """Return what a method holds beyond what a checkpoint has of it, by name: a text for each attribute.
+    """Return what a method holds beyond its part of a checkpoint, by name: a text for each attribute.
 
-    Of one that defines `state_dict` nothing is asked: it says itself what it keeps.
+    A method that defines `state_dict` is not examined: it defines itself what it keeps.
     """
     if type(method).state_dict is not Method.state_dict:
         return {}
@@ -526,7 +526,7 @@ def beyond_settings(method):
 
 
 def fingerprint(value):
-    """Return a text that changes with the numbers in a value: in arrays, and in lists, tuples and dicts of them."""
+    """Return a text that changes with the numbers in a value: arrays, or lists, tuples and dicts of them."""
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(fingerprint, value))}]"
     if isinstance(value, dict):
@@ -535,7 +535,7 @@ def fingerprint(value):
 
 
 def set_aside(checkpoint, source):
-    """Keep a file that checkpoints would write over, under another name; that of the run continued needs none."""
+    """Keep, under another name, a file that checkpoints would overwrite, unless it is of the run being continued."""
     if os.path.exists(checkpoint) and (source is None or not os.path.samefile(checkpoint, source)):
         kept = moved_aside(checkpoint)
         warnings.warn(f"fit: checkpoint: {os.fspath(checkpoint)!r} was there already and is now {kept!r}; with "
@@ -543,7 +543,7 @@ def set_aside(checkpoint, source):
 
 
 def warn_of_memory(method, kept):
-    """Warn if a user's method has changed in an epoch, where a checkpoint knows nothing of it."""
+    """Warn if a user's method has changed during an epoch in a way that a checkpoint does not record."""
     changed = [name for name, value in beyond_settings(method).items()
                if value != kept.get(name) and name not in method.columns]
     if changed:
@@ -554,7 +554,7 @@ def warn_of_memory(method, kept):
 
 @quiet()
 def check_last_batch(net, X, batch_size):
-    """Raise an error now, rather than in an epoch, if its last batch is one sample, too few for a batch norm."""
+    """Raise an error now, rather than during an epoch, if its last batch is one sample, too few for a batch norm."""
     size = min(batch_size or len(X), len(X))
     last = len(X) % size or size
     if last > 1 or not net.norms:
@@ -586,7 +586,7 @@ def told_to_stop(callbacks, row, net, history):
 
 
 def is_true(value):
-    """Return whether a value is a truth value (Python's or NumPy's) and true; a figure, say, is neither."""
+    """Return whether a value is a boolean (Python's or NumPy's) and true; a figure, say, is not."""
     return isinstance(value, (bool, np.bool_)) and bool(value)
 
 
@@ -653,7 +653,7 @@ def split_data(net, data, validation, rng):
 
 
 def pair_of(what, data):
-    """Return the (X, y) that is given, or the training part of a data set, or raise an error."""
+    """Return the given (X, y), or the training part of a data set, or raise an error."""
     if what == "data" and hasattr(data, "X_train"):
         return data.X_train, data.y_train
     if not isinstance(data, (tuple, list)) or len(data) != 2:
@@ -668,19 +668,19 @@ def checked_set(net, what, data):
     """Return one set (X, y), checked and cast, or raise an error that names the argument."""
     pair = pair_of(what, data)
     try:
-        with quiet():  # a cast may overflow, which the check then names
+        with quiet():  # a cast may overflow, which the check then reports
             return net.checked_batch(*pair)
     except (ValueError, TypeError) as error:
         raise type(error)(f"fit: {what}: {error}") from error
 
 
 def describe_run(net, train, validation, method, optimizer, batch_size, seed, early_stop):
-    """Return what must be the same for a run to be continued from a checkpoint."""
+    """Return everything that must be the same for a run to be continued from a checkpoint."""
     parts = {"network": net, "method": method, "optimizer": optimizer, "early_stop": early_stop}
     return {**describe(parts), "batch_size": batch_size, "seed": int(seed),
             "training data": describe_data(train), "validation data": describe_data(validation)}
 
 
 def describe_data(data):
-    """Return shape and checksum of a data set as text."""
+    """Return the size and checksum of a data set as text."""
     return "none" if data is None else f"{len(data[0])} samples (checksum {checksum(*data):08x})"

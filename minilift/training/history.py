@@ -1,4 +1,4 @@
-r"""What a training run leaves behind: its rows (`History`), how it diverged, and when to stop early."""
+r"""The record of a training run: its rows (`History`), how it diverged, and when to stop early."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from minilift.support.settings import Settings
 from minilift.support.spellings import guided
 from minilift.support.tables import html
 
-SHOWN_ROWS = 12  # of a history in a notebook; of a longer one the first and the last
+SHOWN_ROWS = 12  # rows of a history shown in a notebook; of a longer one, the first and the last
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Divergence:
     Attributes
     ----------
     epoch : int
-        The epoch under way, counted from 1.
+        The epoch in progress, counted from 1.
     step : int
-        Number of steps that had been taken when it was found: at the first loss that is not finite, or at the
+        Number of steps taken when the divergence was detected: at the first loss that is not finite, or at the
         end of the epoch.
     layer : str or None
         The first array that was not finite: "theta_2", else "z_2" of the last batch, else None.
@@ -61,8 +61,8 @@ class Divergence:
 class History:
     """What `fit` recorded: one row for the network before training (epoch 0) and one after each epoch.
 
-    ``history["train_loss"]`` is a column, a list; ``len(history)`` the number of rows. Two
-    histories are equal if all that they hold is, seconds too; NaN equals NaN. The columns are
+    ``history["train_loss"]`` is a column, a list; ``len(history)`` is the number of rows. Two
+    histories are equal if everything in them is equal, including seconds; NaN equals NaN. The columns are
 
     - ``epoch``: 0, 1, …
     - ``seconds``: wall-clock time of training so far (forward passes, directions, steps), without evaluation,
@@ -71,19 +71,19 @@ class History:
     - ``train_loss``, ``train_accuracy``: over the whole training set at the end of the epoch;
     - ``val_loss``, ``val_accuracy``: the same over the validation set, if there is one.
 
-    Accuracies are there for classification losses only.
+    Only classification losses have accuracies.
 
     Attributes
     ----------
     label : str
         The method, as text.
     look : str
-        The method's name in `minilift.plots.METHOD_STYLE`, which gives its line style in figures; "" for another.
+        The method's name in `minilift.plots.METHOD_STYLE`, which gives its line style in figures; "" if it has none.
     diverged : Divergence or None
         Set if the run stopped because a loss or parameter is not finite, or a local problem could not be solved
-        (`ArithmeticError`); the epoch under way has no row.
+        (`ArithmeticError`); the epoch in progress has no row.
     stopped : str or None
-        Why the run ended before its last epoch otherwise: early stop or a callback.
+        Why the run otherwise ended before its last epoch: early stop or a callback.
 
     Examples
     --------
@@ -208,10 +208,10 @@ class History:
         Raises
         ------
         ValueError, TypeError
-            If something is missing or of another type than there should be, or the columns differ in length.
+            If something is missing or has the wrong type, or the columns differ in length.
         """
         if "columns" in instance_of("from_dict: values", values, dict):
-            values = {"look": "", **values}  # former versions' have no look
+            values = {"look": "", **values}  # those of former versions have no look
         label, look, stopped, diverged, columns = fields(values, "a history", {
             "label": str, "look": str, "stopped": str | None, "diverged": dict | None, "columns": dict})
         history = cls(label, look)
@@ -240,18 +240,18 @@ class History:
 
 
 def as_number(what, value):
-    """Return a number of Python or NumPy as Python's own, which JSON can hold: an int or a float."""
+    """Return a number of Python or NumPy as a Python int or float, which JSON can hold."""
     number = real_number(what, value)
     return int(value) if isinstance(value, (int, np.integer)) else number
 
 
 def as_json_number(value):
-    """Return a finite number as it is, another as text that `float` reads."""
+    """Return a finite number unchanged, any other as text that `float` reads."""
     return value if math.isfinite(value) else str(value)
 
 
 def fields(values, what, types):
-    """Return the values of a dict with just these names, each of its type, or raise an error."""
+    """Return the values of a dict with exactly these names, each of its type, or raise an error."""
     if not isinstance(values, dict) or set(values) != set(types):
         got = sorted(values, key=str) if isinstance(values, dict) else repr(values)
         raise ValueError(f"{what} must hold {', '.join(types)}, got {got}")
@@ -262,7 +262,7 @@ def fields(values, what, types):
 
 
 def number_column(name, column):
-    """Return a column of numbers, of which those that JSON does not have come as text; or raise an error."""
+    """Return a column of numbers, where those that JSON does not have are given as text; or raise an error."""
     if not isinstance(column, list):
         raise TypeError(f"column {name!r} must be a list, got {column!r}")
     numbers = [float(value) if value in ("nan", "inf", "-inf") else value for value in column]
@@ -281,8 +281,8 @@ class EarlyStop(Settings):
     monitor : {"val_loss", "train_loss"}, optional
         By default the validation loss if there is a validation set, else the training loss.
     restore_best : bool, default False
-        Whether `fit` leaves the network with the parameters of the epoch of lowest loss whenever it returns, be it
-        after divergence; an exception, such as an interrupt, leaves it as the last step did.
+        Whether `fit` leaves the network with the parameters of the epoch of lowest loss whenever it returns, even
+        after divergence; an exception, such as an interrupt, leaves the network as it was after the last step.
 
     Examples
     --------
@@ -302,12 +302,12 @@ class EarlyStop(Settings):
         self.monitor, self.restore_best = monitor, boolean("EarlyStop: restore_best", restore_best)
 
     def column(self, history: History) -> str:
-        """Return the name of the column that is watched."""
+        """Return the name of the monitored column."""
         instance_of("EarlyStop: history", history, History)
         return self.monitor or ("val_loss" if "val_loss" in history else "train_loss")
 
     def best_epoch(self, history: History) -> int:
-        """Return the first epoch of the lowest loss; a loss that is NaN is never the lowest."""
+        """Return the first epoch with the lowest loss; a loss that is NaN is never the lowest."""
         losses = [math.inf if math.isnan(loss) else loss for loss in history[self.column(history)]]
         return losses.index(min(losses))
 

@@ -29,8 +29,8 @@ from minilift.optim import SGD, Adam, HeavyBall, Muon, Nesterov, Optimizer, RMSP
 from minilift.support.arguments import made_by_name, shown
 from minilift.support.settings import still_valid
 
-PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps that remember nothing
-# of each name the class and its arguments
+PLAIN = {"steps": 10, "local_optimizer": "sgd", "local_lr": 5e-4}  # local steps without a state
+# for each name, the class and its arguments
 METHODS: dict[str, tuple[Callable[..., Method], dict[str, Any]]] = {
     "backprop": (BackProp, {}),
     "proxprop": (ProxProp, {"solver": "exact"}),
@@ -59,12 +59,12 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
 
 
 def named_method(what: str, method: str | Method | Callable[..., Any]) -> Method:
-    """Return a method that is given by its name, as itself if its settings are valid, or as a function of a `Block`.
+    """Return a method given by name, as an object (if its settings are valid), or as a function of a `Block`.
 
     Parameters
     ----------
     what : str
-        What an error begins with.
+        The beginning of an error message.
     method : str, Method or callable
         A name may have arguments: "proxprop:tau_theta=0.05,last=implicit".
     """
@@ -72,7 +72,7 @@ def named_method(what: str, method: str | Method | Callable[..., Any]) -> Method
 
 
 def named_optimizer(what: str, optimizer: str | Optimizer) -> Optimizer:
-    """Return an optimizer that is given by its name, such as "adam" or "nesterov:lr=0.1", or as itself."""
+    """Return an optimizer given by name, such as "adam" or "nesterov:lr=0.1", or as an object."""
     if isinstance(optimizer, str):
         return made_by_name(what, optimizer, OPTIMIZERS)
     if isinstance(optimizer, Optimizer):

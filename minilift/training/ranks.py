@@ -1,14 +1,14 @@
-r"""One batch on several ranks: a network whose maps, norms and loss know that the others hold the rest of the rows.
+r"""One batch on several ranks: a network whose maps, norms and loss know that other ranks hold the rest of the rows.
 
-Each rank runs forward and backward on its own rows. What couples samples is then one of three sums: the loss, the
+Each rank runs forward and backward on its own rows. Samples are coupled only by three kinds of sums: the loss, the
 statistics of a batch norm, and what a local problem needs of its map. The sweep and the methods stay as they are; the
 `Block` that a method sees holds a `SharedMap`, for which :math:`\tilde a^Tg` is summed over all ranks, and whose Gram
 operator (`SharedGram`) stands for the rows of all. On the parameter side :math:`\tilde a^T\tilde a` is a sum over ranks
 as well; on the sample side the activations are gathered, since :math:`\tilde a\tilde a^T` needs all pairs of rows, and
 each rank multiplies a part of them. The side is the one for which fewer bytes are sent (`SharedMap.bytes_of_sides`),
-whatever the number of ranks. Of a symmetric matrix little more than half is sent (`folded`).
+whatever the number of ranks. Little more than half of a symmetric matrix is sent (`folded`).
 
-A method that looks at rows by itself is shown those of all ranks (`Gathered`): always right, but each rank then
+A method that accesses rows itself is given those of all ranks (`Gathered`): this is always correct, but each rank then
 repeats the whole local problem.
 """
 
@@ -34,9 +34,9 @@ from minilift.network import Network
 from minilift.support.backend import array_module
 from minilift.support.parallel import counts_of, share_of
 
-# functions of a method that have nothing to do with its steps
+# functions of a method that do not affect its steps
 BESIDE = ("settings", "measure", "start_epoch", "reset", "state_dict", "load_state_dict", "check_state")
-BLOCK = 256  # rows of a symmetric matrix that are sent together, up to the last one's diagonal
+BLOCK = 256  # rows of a symmetric matrix that are sent together, up to the diagonal entry of the last one
 
 
 class Share:
@@ -46,11 +46,11 @@ class Share:
     ----------
     team : Team
     total : int
-        Samples of the batch, on all ranks.
+        Number of samples of the batch, on all ranks.
     own : slice
-        Those of this rank.
+        The samples of this rank.
     counts : array of int
-        How many each rank has.
+        Number of samples on each rank.
     """
 
     def __init__(self, team):
@@ -58,17 +58,17 @@ class Share:
         self.take(team.size)
 
     def take(self, total):
-        """Begin a batch of so many samples; return the slice of this rank."""
+        """Begin a batch of `total` samples; return the slice of this rank."""
         self.total, self.own = total, share_of(total, self.team.rank, self.team.size)
         self.counts = counts_of(total, self.team.size)
         return self.own
 
     def gather(self, array, of_sample):
-        """Return the rows of all ranks of what holds so many rows of each sample."""
+        """Return the rows of all ranks, for an array with `of_sample` rows per sample."""
         return self.team.gather(array, self.counts * of_sample)
 
     def rows(self, of_sample):
-        """Return the slice of this rank in what holds so many rows of each sample."""
+        """Return the slice of this rank, in an array with `of_sample` rows per sample."""
         return slice(self.own.start * of_sample, self.own.stop * of_sample)
 
 
@@ -80,11 +80,11 @@ class SharedMap(Map):
     phi : Map
     share : Share
     of_sample : int
-        Rows of ã that each sample brings: positions of a convolution, times the uses of a shared θ.
+        Rows of ã for each sample: positions of a convolution, times the uses of a shared θ.
     inputs : int
         Numbers in the input of each sample, over all uses.
     uses : int, default 1
-        Of a shared θ.
+        Number of uses of a shared θ.
     """
 
     def __init__(self, phi, share, of_sample, inputs, uses=1):
@@ -99,11 +99,11 @@ class SharedMap(Map):
         return self.phi.theta_shape
 
     def forward(self, theta, a):
-        """Return z of this rank's rows."""
+        """Return z for this rank's rows."""
         return self.phi.forward(theta, a)
 
     def adjoint_input(self, theta, g):
-        """Return the signal at the input of this rank's rows."""
+        """Return the signal at the input, for this rank's rows."""
         return self.phi.adjoint_input(theta, g)
 
     def adjoint_theta(self, a, g):
@@ -124,11 +124,11 @@ class SharedMap(Map):
         return self.share.total * self.of_sample
 
     def bytes_of_sides(self, samples, itemsize):
-        r"""Return {side: bytes} that come in at a rank for the local problem of a batch, if ranks are many.
+        r"""Return {side: bytes} that a rank receives for the local problem of a batch, if there are many ranks.
 
-        On the sample side these are inputs and signals of all samples, and what other ranks made of K; on the parameter
-        side C in float64, :math:`\tilde a^Tg`, and the rows of the step. A sum counts twice, since it goes there and
-        back. The step itself is summed on the sample side, and that is as large as :math:`\tilde a^Tg`.
+        On the sample side these are the inputs and signals of all samples, and the other ranks' parts of K; on the
+        parameter side C in float64, :math:`\tilde a^Tg`, and the rows of the step. A sum counts twice, since it goes
+        both ways. On the sample side the step itself is summed, which is as large as :math:`\tilde a^Tg`.
         """
         rows, n_out = self.theta_shape
         step = 2 * rows * n_out * itemsize
@@ -137,11 +137,11 @@ class SharedMap(Map):
                 "parameter": 2 * 8 * folded_size(bounds(rows)) + rows * n_out * itemsize + step}
 
     def gram(self, a, side=None, bias=True):
-        """Return the Gram operator of the rows of all ranks, by default on the side for which fewer bytes come in."""
+        """Return the Gram operator of the rows of all ranks, by default on the side with fewer bytes to receive."""
         return SharedGram(self, a, side or self.cheap_side(a.dtype.itemsize), bias)
 
     def cheap_side(self, itemsize):
-        """Return the side for which fewer bytes come in."""
+        """Return the side with fewer bytes to receive."""
         sides = self.bytes_of_sides(self.share.total, itemsize)
         return min(sides, key=sides.get)
 
@@ -154,28 +154,28 @@ class SharedMap(Map):
 
 
 class Asked(BaseException):
-    """What a method asks a `QuestionedMap` for first: a side, or None where it asks for a product."""
+    """What a method first asks of a `QuestionedMap`: a side, or None if it asks for a product."""
 
     def __init__(self, side):
         self.side = side
 
 
 class QuestionedMap(SharedMap):
-    """A map that does not answer: it is there to learn what a method would ask of a `SharedMap`."""
+    """A map that does not answer: it serves to learn what a method would ask of a `SharedMap`."""
 
     def adjoint_theta(self, a, g):
-        """Tell that a product is asked for."""
+        """Report that a product is asked for."""
         raise Asked(None)
 
     def gram(self, a, side=None, bias=True):
-        """Tell on which side a Gram operator is asked for."""
+        """Report on which side a Gram operator is asked for."""
         raise Asked(side or self.cheap_side(a.dtype.itemsize))
 
 
 class SharedGram(Gram):
     r"""The Gram operator of the rows of all ranks, where each holds its own (see `Gram`).
 
-    What has rows (activations, signals, changes of z) is this rank's part; coordinates and steps are whole, and
+    Arrays with rows (activations, signals, changes of z) are this rank's part; coordinates and steps are whole, and
     bit-equal on all ranks.
 
     Parameters
@@ -195,7 +195,7 @@ class SharedGram(Gram):
 
     @cached_property
     def matrix(self):
-        """K of the rows of all ranks, or C, the sum of all ranks'."""
+        """K of the rows of all ranks, or C, the sum over all ranks."""
         if self.side == "sample":
             return sample_gram(self.all_rows, self.bias, partial(shared_square, self.team))
         size = self.own.coordinates
@@ -220,12 +220,12 @@ class SharedGram(Gram):
 
     @property
     def coordinates(self):
-        """Number of coordinates of one output unit: rows of all ranks, or parameters."""
+        """Number of coordinates per output unit: rows of all ranks, or parameters."""
         return self.samples if self.side == "sample" else self.own.coordinates
 
     @property
     def mine(self):
-        """The slice of this rank in the rows of all."""
+        """The slice that this rank's rows occupy among those of all."""
         return self.shared.share.rows(self.shared.of_sample)
 
     def in_double(self):
@@ -246,13 +246,13 @@ class SharedGram(Gram):
         return self.whole(g) if self.side == "sample" else self.adjoint(g)
 
     def lift(self, u):
-        r"""Return the step in θ with coordinates u: each rank adds :math:`\tilde A^T u` of its rows."""
+        r"""Return the step in θ with coordinates u: each rank contributes :math:`\tilde A^T u` for its rows."""
         return self.adjoint(u[self.mine]) if self.side == "sample" else u
 
     def solve(self, inverse, q):
-        r"""Return the step with coordinates ``inverse @ q``, of which a rank makes its part.
+        r"""Return the step with coordinates ``inverse @ q``, of which each rank computes its part.
 
-        On the sample side that are its rows, by the cheaper product first: with q, or with the rows of all ranks.
+        On the sample side its part is its rows, with the cheaper product first: with q, or with the rows of all ranks.
         """
         if self.side == "sample":
             inverse = inverse[self.mine]
@@ -266,11 +266,11 @@ class SharedGram(Gram):
                                 counts_of(len(inverse), self.team.size))
 
     def output_change(self, u):
-        r"""Return the change of z of this rank's rows along the step with coordinates u."""
+        r"""Return the change of z, for this rank's rows, along the step with coordinates u."""
         return self.product(u, self.mine) if self.side == "sample" else self.apply(u)
 
     def apply(self, d):
-        r"""Return :math:`\tilde A d` of this rank's rows."""
+        r"""Return :math:`\tilde A d` for this rank's rows."""
         return self.own.apply(d)
 
     def adjoint(self, g):
@@ -284,28 +284,28 @@ class SharedGram(Gram):
 
 
 def bounds(size):
-    """Return where the blocks of rows of a symmetric matrix begin, and where the last one ends."""
+    """Return where each block of rows of a symmetric matrix begins, and where the last one ends."""
     return [*range(0, size, BLOCK), size]
 
 
 def even_bounds(size, parts):
-    """Return the bounds of as many blocks of rows, of which each takes about the same work."""
+    """Return the bounds of `parts` blocks of rows, each of which takes about the same work."""
     return [round(size * (part / parts) ** 0.5) for part in range(parts + 1)]
 
 
 def folded_size(bounds):
-    """Return the numbers in all blocks."""
+    """Return the number of entries in all blocks."""
     return sum((stop - start) * stop for start, stop in pairwise(bounds))
 
 
 def folded(matrix, bounds):
-    """Return all blocks, one after the other, in a new vector."""
+    """Return all blocks, one after another, in a new vector."""
     xp = array_module(matrix)
     return xp.concatenate([matrix[start:stop, :stop].reshape(-1) for start, stop in pairwise(bounds)])
 
 
 def unfolded(numbers, bounds, matrix):
-    """Return the matrix that is filled with the blocks, and with what is symmetric to them."""
+    """Return the matrix, filled with the blocks and their mirror images."""
     at = 0
     for start, stop in pairwise(bounds):
         rows = numbers[at:at + (stop - start) * stop].reshape(stop - start, stop)
@@ -316,7 +316,7 @@ def unfolded(numbers, bounds, matrix):
 
 
 def shared_square(team, a):
-    r"""Return :math:`aa^T` of rows that all ranks have, each of which multiplies a block."""
+    r"""Return :math:`aa^T` of rows that all ranks have; each rank multiplies a block of them."""
     if team.size == 1:
         return a @ a.T
     xp, limits = array_module(a), even_bounds(len(a), team.size)
@@ -329,14 +329,14 @@ def shared_square(team, a):
 
 
 class SharedBatchNorm(BatchNorm):
-    """A batch norm whose statistics are those of the rows of all ranks."""
+    """A batch norm whose statistics are taken over the rows of all ranks."""
 
     def __init__(self, norm, share):
         vars(self).update(vars(norm))  # scale, shift and running averages are those of the network
         self.share = share
 
     def statistics(self, z):
-        """Return mean and variance over the rows of all ranks, and the number of values that they are of."""
+        """Return mean and variance over the rows of all ranks, and the number of values in each."""
         mean = self.mean(z)
         return mean, self.mean((z - mean) ** 2), self.values(z)
 
@@ -355,7 +355,7 @@ class SharedBatchNorm(BatchNorm):
 
 
 class SharedLoss:
-    """A loss of which each rank has the outputs of its own rows; weight and value are those of the whole batch."""
+    """A loss for which each rank has the outputs of its own rows; weight and value are those of the whole batch."""
 
     def __init__(self, loss, share):
         self.loss, self.share = loss, share
@@ -364,7 +364,7 @@ class SharedLoss:
         return getattr(self.loss, name)
 
     def weight(self, samples):
-        """Return the factor of one sample's loss in the batch of all ranks."""
+        """Return the factor on one sample's loss in the batch of all ranks."""
         return self.loss.weight(self.share.total)
 
     def value(self, z, y):
@@ -373,7 +373,7 @@ class SharedLoss:
         return self.share.team.sum(own) * self.weight(None)
 
     def gradient(self, z, y):
-        """Return the gradient in this rank's outputs of the loss of the whole batch."""
+        """Return the gradient of the whole batch's loss in this rank's outputs."""
         if not len(z):
             return array_module(z).zeros_like(z)
         return self.loss.gradient(z, y) * z.dtype.type(self.weight(None) / self.loss.weight(len(z)))
@@ -394,7 +394,7 @@ class SharedRandom:
         return self.rows_of(self.rng.standard_normal, size, dtype)
 
     def rows_of(self, draw, size, dtype):
-        """Return this rank's rows of what is drawn for all; a single number is the same on each."""
+        """Return this rank's rows of the numbers drawn for all; a single number is the same on each rank."""
         if size is None:
             return draw(dtype=dtype)
         shape = tuple(size) if isinstance(size, (tuple, list)) else (size,)
@@ -409,14 +409,14 @@ class SharedRandom:
 
 
 class SharedNetwork(Network):
-    """A network on this rank's rows of a batch. Its parameters are those of the network that it is made of.
+    """A network on this rank's rows of a batch; its parameters are those of the network that it is made from.
 
     Parameters
     ----------
     net : Network
     share : Share
     by_rows : bool
-        Whether the maps are `SharedMap`; if not, a method must be shown the rows of all ranks.
+        Whether the maps are `SharedMap`; if not, a method must be given the rows of all ranks.
     """
 
     def __init__(self, net, share, by_rows):
@@ -440,7 +440,7 @@ class SharedNetwork(Network):
 
 
 def shared_map(net, l, share, kind=SharedMap):
-    """Return the `SharedMap` of map l, or one of another kind; a join, which couples no samples, as it is."""
+    """Return the `SharedMap` of map l, or one of another kind; a join, which couples no samples, is unchanged."""
     if l == 0 or net.phi[l].kind == "join":
         return net.phi[l]
     uses = sum(owner == net.owner[l] for owner in net.owner[1:])
@@ -456,7 +456,7 @@ def shared_transfer(sigma, share):
 
 
 class Gathered(Method):
-    """A method that is shown the rows of all ranks, so that it need not know of them."""
+    """A method that is given the rows of all ranks, so that it need not know that there are several."""
 
     def __init__(self, method, team):
         self.method, self.team = method, team
@@ -477,9 +477,9 @@ class Gathered(Method):
 
 
 def says_by_rows(method):
-    """Return a method's `by_rows`, or False if that was said before a user's subclass changed how it steps.
+    """Return a method's `by_rows`, or False if a user's subclass has changed how it steps without setting it again.
 
-    What the steps of the subclass look at, its base class cannot know.
+    The base class cannot know which rows the steps of the subclass use.
     """
     for cls in type(method).__mro__:
         if "by_rows" in {**vars(method), **vars(cls)} or cls.__module__.startswith("minilift."):
@@ -515,7 +515,7 @@ class Ranks:
         self.method = method if by_rows else Gathered(method, team)
 
     def shared(self, net):
-        """Return network and method to use in an epoch, in the place of those of one process, on this rank's rows."""
+        """Return the network and method that replace, in an epoch, those of one process, on this rank's rows."""
         return SharedNetwork(net, self.share, self.by_rows), self.method
 
     @property
@@ -524,11 +524,11 @@ class Ranks:
         return self.team.rank == 0
 
     def part(self, array):
-        """Return the rows of a batch that belong to this rank, which `share` then counts."""
+        """Return the rows of a batch that belong to this rank, and note the batch in `share`."""
         return array[self.share.take(len(array))]
 
     def check_start(self, net, settings):
-        """Raise an error unless all ranks are about to do the same run, from the same parameters."""
+        """Raise an error unless all ranks are about to start the same run, from the same parameters."""
         texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in settings.items()}
         self.team.agree("fit", {**texts, **net.state_dict()})
 
@@ -537,7 +537,7 @@ class Ranks:
         self.team.agree("fit: after an epoch", net.state_dict())
 
     def describe(self, net, samples):
-        """Return a line for each map on what the ranks exchange for the step in it, for batches of so many samples."""
+        """Return, for each map, a line on what the ranks exchange for its step, for batches of `samples` samples."""
         lines = []
         self.share.take(samples)
         for k, l in enumerate(net.maps, start=1):
@@ -556,12 +556,12 @@ class Ranks:
         return lines
 
     def side_of(self, net, k, l):
-        """Return the side on which the method solves its problem of map l, or None if it only sums gradients."""
+        """Return the side on which the method solves its problem in map l, or None if it only sums gradients."""
         if type(self.method).propose is Method.propose:
             return None  # it has directions of its own
         phi, method = shared_map(net, l, self.share, QuestionedMap), copy.deepcopy(self.method)
         rows = phi.uses * len(range(self.share.total)[self.share.own])
-        a, z = (net.xp.ones((rows, *net.shapes[j]), net.dtype)  # no zeros, by whose norm a user's method might divide
+        a, z = (net.xp.ones((rows, *net.shapes[j]), net.dtype)  # not zeros: a user's method might divide by their norm
                 for j in (2 * net.inputs[l][0], 2 * l - 1))
         try:
             method.propose(Block(l, net.depth, l == net.depth, phi, net.f[l], net.theta[l], a, z,

@@ -1,11 +1,11 @@
-r"""Gauss–Newton for the whole network, damped after Levenberg and Marquardt, without its matrix.
+r"""Gauss–Newton for the whole network, damped after Levenberg and Marquardt, without forming its matrix.
 
 .. math:: (G + \lambda I)\,d = \nabla J, \qquad G = \tfrac1N\sum_n J_n^T H_n J_n, \quad
             J_n = \partial z_D/\partial\theta, \quad H_n = \nabla^2\ell_n,
 
-with J the mean loss, whatever the network's reduction. Conjugate gradients need products with G alone, and each is
+with J the mean loss, whatever the network's reduction. Conjugate gradients need only products with G, each of which is
 one derivative forward, `network_jvp`, and one sweep back (Schraudolph, 2002). On one linear map with squared error it
-is Levenberg–Marquardt's step, and N times ProxProp's with last="implicit" and τ_θ = 1/(Nλ).
+is the Levenberg–Marquardt step, and N times ProxProp's with last="implicit" and τ_θ = 1/(Nλ).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class GaussNewton(Method):
     Parameters
     ----------
     damping : float
-        λ of the mean loss. As λ → ∞ the direction becomes ∇J/λ.
+        λ, for the mean loss. As λ → ∞ the direction tends to ∇J/λ.
     tolerance : float, default 1e-4
-        The residual of the equations, relative to ∇J, at which conjugate gradients end.
+        The residual of the equations, relative to ∇J, at which conjugate gradients stop.
     steps : int, default 1000
-        The most products with G that are taken for it.
+        The largest number of products with G to reach it.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: for a batch norm, whose G has no terms of single samples, for a layer
-        without a forward derivative, for a loss whose transfer is neither elementwise nor a softmax.
+        For arguments out of range. On a batch: for a batch norm, where G has no terms of single samples, for a layer
+        without a forward derivative, or for a loss whose transfer is neither elementwise nor a softmax.
     ArithmeticError
-        On a batch: if the tolerance is not reached in so many steps. In float32 it cannot be near 1e-7.
+        On a batch: if the tolerance is not reached in that many steps. In float32 it cannot be near 1e-7.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class GaussNewton(Method):
         self.steps = whole_number("GaussNewton: steps", steps)
 
     def directions(self, net, state, y):
-        """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
+        """Return the directions for a completed forward pass, aligned with `net.parameters`."""
         loss, z = net.loss_function, state.z[net.depth]
         f, N = matching_transfer("GaussNewton", loss), net.samples(state)
         if net.norms:
@@ -87,7 +87,7 @@ def pulled_back(net, state, signal):
 
 
 def split(vector, parameters):
-    """Return a vector of all parameters as a list of arrays of their shapes."""
+    """Return a vector of all parameters as a list of arrays with their shapes."""
     parts, start = [], 0
     for parameter in parameters:
         parts.append(vector[start:start + parameter.size].reshape(parameter.shape))
@@ -98,7 +98,7 @@ def split(vector, parameters):
 def network_jvp(net, state, tangents):
     r"""Return :math:`J\,t`, the derivative of the output z_D along a tangent of each θ, in one pass forward.
 
-    Maps are linear in a and in θ, and joins are linear, so that each is applied to the tangents themselves.
+    Maps are linear in a and in θ, and joins are linear, so each is applied to the tangents themselves.
     """
     xp, along, moved, change = net.xp, dict(zip(net.maps, tangents)), [None], None
     for l in range(1, net.depth + 1):
@@ -120,7 +120,7 @@ def network_jvp(net, state, tangents):
 def transfer_jvp(sigma, z, a, aux, t):
     r"""Return the derivative of σ at z along t, or raise a `ValueError` for a transfer that has none here.
 
-    Where it is diagonal it is its own transpose, the adjoint.
+    Where the derivative is diagonal it is its own transpose, the adjoint.
     """
     if isinstance(sigma, Composition):
         for part, inputs in zip(sigma.parts, aux):
@@ -139,12 +139,12 @@ def transfer_jvp(sigma, z, a, aux, t):
 def solved(product, b, tolerance, steps):
     """Return x with ``product(x)`` = b, for a positive definite operator, to a residual of tolerance · ‖b‖.
 
-    The residual that conjugate gradients carry along drifts from the true one in floating point. So that one is
-    computed where the first is small enough, and if it is not, they start anew from there.
+    In floating point the residual that conjugate gradients update drifts from the true one. So the true one is computed
+    once the updated one is small enough; if the true one is still too large, they restart from there.
     """
     x, r, taken, goal = 0 * b, b, 0, tolerance * norm(b)
     if not 0 < goal < math.inf:
-        return b  # 0, or NaN and inf, by which `fit` finds that a run diverged
+        return b  # 0, or NaN and inf, from which `fit` sees that a run diverged
 
     def counted(p):
         nonlocal taken

@@ -8,13 +8,13 @@ With the mean loss J over N samples, whatever the network's reduction, and the b
 .. math:: \text{FOOF:}\quad d_l = (A_l + \lambda I)^{-1}\nabla_{\theta_l}J, \qquad
             \text{K-FAC:}\quad d_l = (A_l + \lambda_A I)^{-1}\,\nabla_{\theta_l}J\,(S_l + \lambda_S I)^{-1}.
 
-Of one batch FOOF is ProxProp's step on every map, N times that with τ_θ = 1/(Nλ). Its Gram matrix, averaged over
-batches, is what the two methods add.
+On one batch FOOF is ProxProp's step on every map: N times the step with τ_θ = 1/(Nλ). What the two methods add is the
+average of its Gram matrix over batches.
 
-Where θ acts in many places of one sample, A sums over them and S is their mean: over the positions of a convolution
+Where θ acts in several places of one sample, A is a sum over them and S a mean: over the positions of a convolution
 (Grosse, Martens, ICML 2016, who take the signals at two positions to be uncorrelated), and over the uses of a shared
-map, whose rows come stacked. Scale and shift of a batch norm take the gradient step. Its samples are coupled; S holds
-their signals, as the sweep has them.
+map, whose rows come stacked. Scale and shift of a batch norm take the gradient step. A batch norm couples samples; S
+uses their signals as the sweep has them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minilift.optim import as_number
 from minilift.support.arguments import instance_of, known_name, number_between, positive_number, whole_number
 from minilift.support.backend import array_module, real_array, spd_solve, to_numpy
 
-SEEN = 0.1  # rounding of a Gram matrix in the dtype of the data, as a share of the damping, from which it takes float64
+SEEN = 0.1  # share of the damping above which a Gram matrix's rounding, in the dtype of the data, calls for float64
 
 
 class FOOF(Method):
@@ -41,11 +41,11 @@ class FOOF(Method):
     Parameters
     ----------
     damping : float
-        λ of the mean loss.
+        λ, for the mean loss.
     decay : float, default 0.0
         Weight of the past in the running average of A, in [0, 1): in step k it is min(1 − 1/k, decay), so that the
-        first factors are plain means (Martens and Grosse, section 5). Without it each batch is solved on the smaller
-        of its two sides. With it a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
+        first factors are plain means (Martens and Grosse, section 5). At 0 each batch is solved on the smaller of its
+        two sides. Otherwise a matrix of size n_in + 1 is factorised in float64 in every step, which for wide maps
         takes many times as long. For raw data, with values up to 255 say, it is formed in float64 as well.
 
     Raises
@@ -67,7 +67,7 @@ class FOOF(Method):
 
     shown_always: tuple[str, ...] = ("damping", "decay")
     by_rows = True
-    kinds = "A"  # of the factors that are kept
+    kinds = "A"  # the factors that are kept
 
     def __init__(self, damping: float, decay: float = 0.0) -> None:
         name = type(self).__name__
@@ -76,7 +76,7 @@ class FOOF(Method):
         self.reset()
 
     def directions(self, net, state, y):
-        """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
+        """Return the directions for a completed forward pass, aligned with `net.parameters`."""
         try:
             self.prepare(net, state)
             return super().directions(net, state, y)
@@ -102,7 +102,7 @@ class FOOF(Method):
         return gram
 
     def rounding_is_seen(self, gram):
-        """Whether rounding of the data's dtype, at the size of the Gram matrix, is seen beside the damping."""
+        """Whether rounding in the data's dtype, at the size of the Gram matrix, is visible next to the damping."""
         return np.finfo(gram.a.dtype).eps * norm(gram.matrix) > SEEN * self.samples * self.damping
 
     def lowered(self, gram, g):
@@ -123,17 +123,17 @@ class FOOF(Method):
         return spd_solve(matrix, self.lowered(gram, g)).astype(g.dtype, copy=False)  # FOOF
 
     def average(self, name, factor):
-        """Return the running average of a factor, in which this batch's now is; its array is overwritten."""
+        """Return the running average of a factor, which now includes this batch's; its array is overwritten."""
         rate = min(1 - 1 / self.steps, self.decay)
         if name in self.factors:
             old = array_module(factor).asarray(self.factors[name])
-            factor *= 1 - rate  # in place: of wide maps these are the largest arrays
+            factor *= 1 - rate  # in place: for wide maps these are the largest arrays
             factor += rate * old  # K-FAC average
         self.factors[name] = factor
         return factor
 
     def explicit_step(self, block):
-        """Return the gradient of the mean loss in scale and shift of a batch norm."""
+        """Return the gradient of the mean loss in the scale and shift of a batch norm."""
         return block.gradient / (self.samples * block.weight)
 
     def reset(self):
@@ -146,7 +146,7 @@ class FOOF(Method):
         return {"steps": self.steps, **factors} if self.decay else {}
 
     def load_state_dict(self, values):
-        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
         if not self.decay:
             super().load_state_dict(values)
             return
@@ -174,20 +174,20 @@ class FOOF(Method):
 class KFAC(FOOF):
     r"""The gradient preconditioned by the covariances of a map's input and of its signal.
 
-    A run amplifies rounding: in float32, on another number of ranks or another machine, its parameters may part from
-    step to step, be it at about the same loss (in five epochs of the digits by 0.09 of their norm; ProxProp's by 3e-5).
+    A run amplifies rounding: in float32, on another number of ranks or another machine, its parameters may drift apart
+    step by step, at about the same loss (by 0.09 of their norm in five epochs of the digits; ProxProp's by 3e-5).
 
     Parameters
     ----------
     damping : float
-        λ of the mean loss.
+        λ, for the mean loss.
     fisher : {"type2", "empirical"}, default "type2"
-        What S is made of. "type2" sends each column of a square root of the loss's Hessian back, one signal for each
+        What S is built from. "type2" sends back each column of a square root of the loss's Hessian, one signal for each
         output of the network, so that it costs that many sweeps. "empirical" takes the samples' own gradients, which
-        are there already.
+        are already available.
     split : {"factored", "heuristic", "exact"}, default "factored"
         How λ is shared: λ_A = λ_S = λ; or √λ π and √λ/π with π² = (tr A/dim A)/(tr S/dim S) (Martens and Grosse,
-        section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenvectors of
+        section 6.3; π = 1 where a factor vanishes); or added to the Kronecker product itself, in the eigenbases of
         both factors.
     decay : float, default 0.0
         Weight of the past in the running averages of A and S, as for `FOOF`.
@@ -218,14 +218,14 @@ class KFAC(FOOF):
         super().__init__(damping, decay)
 
     def prepare(self, net, state):
-        """Count the step, and find S of type 2, which takes sweeps of its own."""
+        """Count the step, and compute S of type 2, which takes sweeps of its own."""
         super().prepare(net, state)
         if self.fisher == "type2":
             for k, covariance in signal_covariances(net, state).items():
                 self.average(f"S/{k}", covariance)
 
     def propose(self, block):
-        r"""Return :math:`(A + \lambda_A I)^{-1}\nabla J\,(S + \lambda_S I)^{-1}`, or that with λ in the product."""
+        r"""Return :math:`(A + \lambda_A I)^{-1}\nabla J\,(S + \lambda_S I)^{-1}`, or the step with λ in the product."""
         g, whole = signals(block), "parameter" if self.split == "exact" or self.decay else None
         gram, (S, side) = self.gram(block, whole), self.signal_factor(block, g, whole)
         if self.split == "exact":
@@ -238,7 +238,7 @@ class KFAC(FOOF):
         return self.solve(gram, g, of_input)
 
     def signal_factor(self, block, g, side):
-        r"""Return S and its side; if it will do and is smaller, :math:`gg^T` over the number of rows in its place."""
+        r"""Return S and its side; in its place, if allowed and smaller, :math:`gg^T` over the number of rows."""
         if self.fisher == "type2":
             return self.factors[f"S/{block.k}"], "parameter"
         gram = block.phi.signal_gram(g, side)
@@ -269,7 +269,7 @@ def signal_covariances(net, state):
     found = {}
     for root in hessian_roots(net.loss_function, state.z[net.depth]):
         for k, part in sweep(net, state, None, covariance, output_signal=root):
-            if k <= len(net.maps):  # what follows are batch norms
+            if k <= len(net.maps):  # larger k are batch norms
                 found[k] = found.get(k, 0) + part
     return {k: net.total(own) for k, own in found.items()}
 
@@ -286,7 +286,7 @@ def hessian_roots(loss, z):
 
 
 def matching_transfer(what, loss):
-    """Return f of a loss with gradient f(z) − y, whose Hessian is f', or raise an error if that is not known."""
+    """Return f of a loss with gradient f(z) − y and Hessian f', or raise an error if the Hessian is not known."""
     f = loss.transfer_for(what)
     if not (f.elementwise or isinstance(f, Softmax)):
         raise ValueError(f"{what} needs a loss whose transfer is elementwise or a softmax, got {loss!r}")
@@ -296,7 +296,7 @@ def matching_transfer(what, loss):
 def solve_exactly(A, S, gradient, damping):
     r"""Return d with :math:`A d S + \lambda d = \nabla J`, in float64 along the eigenvectors of both.
 
-    NaN where a factor is not finite, as from `spd_solve`: divergence is for the caller to report.
+    It is NaN where a factor is not finite, as from `spd_solve`: reporting divergence is left to the caller.
     """
     xp = array_module(gradient)
     if not bool(xp.isfinite(A.sum() + S.sum())):

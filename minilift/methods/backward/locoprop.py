@@ -1,7 +1,7 @@
 r"""LocoProp (Amid, Anil, Warmuth, AISTATS 2022): each map fits a local target by a local loss.
 
-With γ the activation learning rate, f the transfer after the map, F' = f and all maps seeing the same old
-parameters, the local problems of map l are
+With γ the activation learning rate, f the transfer after the map, F' = f, and the same old parameters for all
+maps, the local problems of map l are
 
 .. math:: \text{S:}\quad \min_\theta \tfrac12\|\tilde a\theta - (z_l - \gamma g_l)\|^2
             + \tfrac{1}{2\eta}\|\theta - \theta_l\|^2
@@ -9,9 +9,9 @@ parameters, the local problems of map l are
 .. math:: \text{M:}\quad \min_\theta \sum F(\tilde a\theta) - \langle f(z_l) - \gamma g_l,\, \tilde a\theta\rangle
             + \tfrac{1}{2\eta}\|\theta - \theta_l\|^2
 
-The authors' program takes T local steps without the regulariser (``eta=None``); the stated objective has it. The first
-local step of either is a BackProp step of rate local_lr · γ. The exact minimiser of S is ProxProp's step with τ = γ and
-τ_θ = η, on every map.
+The authors' program takes T local steps without the regulariser (``eta=None``), which their stated objective has. The
+first local step of either is a BackProp step of rate local_lr · γ. The exact minimiser of S is ProxProp's step with
+τ = γ and τ_θ = η, on every map.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from minilift.support.arguments import (
 from minilift.support.backend import array_module
 from minilift.support.settings import arguments_of
 
-# momentum and the constants of "rmsprop" are those of the authors' notebook; the rate comes with each step
+# momentum and the constants of "rmsprop" are those of the authors' notebook; the rate is passed with each step
 LOCAL_OPTIMIZERS = {
     "momentum": HeavyBall(lr=1.0, momentum=0.9),
     "nesterov": Nesterov(lr=1.0, momentum=0.9),
@@ -47,7 +47,7 @@ LOCAL_OPTIMIZERS = {
 
 
 class LocoProp(Method):
-    r"""Local losses; `direction` returns θ − θ_new, of which ``SGD(lr=1.0)`` takes exactly the step.
+    r"""Local losses; `direction` returns θ − θ_new, so that ``SGD(lr=1.0)`` takes exactly the method's step.
 
     Parameters
     ----------
@@ -56,21 +56,21 @@ class LocoProp(Method):
         loss (softmax, sigmoid). A map before a join that ends the network, such as the output map of
         ``rnn(…, outputs="every")``, counts as a hidden one, with the identity for f.
     gamma : float, default 10.0
-        Activation learning rate γ of the targets, the authors' value.
+        Activation learning rate γ of the targets; the default is the authors' value.
     steps : int or "exact", default 10
         T local steps, or the minimiser: S in closed form, M by Newton's method in float64 until the gradient has fallen
-        to 1e-10 of its start, or to its rounding. Without eta, of several minimisers that of least norm.
+        to 1e-10 of its start, or to its rounding. Without eta, the step of least norm among several minimisers.
     local_lr : float or schedule, default 1e-5
         Rate of the local steps (the authors' for "rmsprop"); a schedule is a function of the epoch.
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
         "sgd" takes plain steps, in sample space where that is cheaper. The others rescale entries of θ or carry a
-        velocity from batch to batch, so that they work on θ; each map keeps a state of its own, which is forgotten
-        where another optimizer is assigned. "rmsprop" is TF1's with the notebook's constants. An optimizer given as an
-        object is copied for each map, without its state; its own lr, or schedule of it, multiplies `local_lr`.
+        velocity from batch to batch, so they work on θ itself; each map keeps its own state, which is forgotten
+        when another optimizer is assigned. "rmsprop" is TF1's with the notebook's constants. An optimizer given as an
+        object is copied for each map, without its state; its own lr, or its schedule, multiplies `local_lr`.
     decay : bool, default True
         Whether the local rate is multiplied by max(1 − t/T, ¼) in step t = 0, …, T − 1.
     eta : float, optional
-        Strength η of the regulariser ‖θ − θ_l‖²/(2η); None for none, the authors' program. Needed by the exact S.
+        η of the regulariser ‖θ − θ_l‖²/(2η); None for no regulariser, as in the authors' program. The exact S needs it.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class LocoProp(Method):
         self.reset()
 
     def __setattr__(self, name, value):
-        """Forget the states of local optimizers where another one is assigned, or exact steps, which have none."""
+        """Forget the local optimizers' states when another one is assigned, or exact steps, which use none."""
         if name == "local_optimizer" and not isinstance(value, Optimizer):
             known_name("LocoProp: local_optimizer", value, ("sgd", *LOCAL_OPTIMIZERS))
         if name == "local_optimizer" or (name, value) == ("steps", "exact"):
@@ -118,7 +118,7 @@ class LocoProp(Method):
 
     @property
     def by_rows(self):
-        """Whether ranks may keep their rows, all of which Newton's method for the exact M looks at."""
+        """Whether ranks may keep their own rows; not for the exact M, where Newton's method needs those of all."""
         return self.variant == "S" or self.steps != "exact"
 
     @property
@@ -144,7 +144,7 @@ class LocoProp(Method):
             raise ArithmeticError(f"LocoProp: map {block.l}: {error}; give {more}, or a smaller gamma") from error
 
     def problem(self, block, side=None):
-        """Return the `LocalProblem` of one block, whose objective a solution can be held against."""
+        """Return the `LocalProblem` of one block, by whose objective a solution can be judged."""
         return local(block, self.gap(block, block.phi.columns), self.damping, side)
 
     def gap(self, block, form=lambda values: values):
@@ -176,7 +176,7 @@ class LocoProp(Method):
         return block.theta - theta
 
     def explicit_step(self, block):
-        """Return T local steps along γ times the gradient, which is held; for exact steps γη times the gradient."""
+        """Return T local steps along γ times the gradient, held fixed; for exact steps, γη times the gradient."""
         gradient = block.gradient
         if self.steps == "exact" and self.eta is None:
             raise ValueError("LocoProp: exact steps without a regulariser give no rate for the scale and shift of a "
@@ -191,9 +191,9 @@ class LocoProp(Method):
         return -change
 
     def optimizer_of(self, k):
-        """Return the local optimizer of number k of `Network.parameters`, made when first asked for.
+        """Return the local optimizer for number k of `Network.parameters`, made on first use.
 
-        It follows the settings of the one that was given, which may be assigned.
+        It follows the settings of the given optimizer, which may be reassigned.
         """
         if k not in self.optimizers:
             self.optimizers[k] = self.new_optimizer()
@@ -202,7 +202,7 @@ class LocoProp(Method):
         return optimizer
 
     def given_optimizer(self):
-        """Return the optimizer that is given, as an object or by its name."""
+        """Return the given optimizer, whether given as an object or by name."""
         return LOCAL_OPTIMIZERS.get(self.local_optimizer, self.local_optimizer)
 
     def new_optimizer(self):
@@ -213,14 +213,14 @@ class LocoProp(Method):
         return optimizer
 
     def refuse_unbounded(self, gap, block):
-        """Raise if a target without a minimiser lies outside the range of f, where the loss has no lower bound."""
+        """Raise an error if a target lies outside the range of f, where the loss has no lower bound."""
         if not gap.f.in_range(gap.target):
             raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
                              f"{gap.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
 
     def start_epoch(self, epoch: int) -> None:
-        """Be told the epoch, for a schedule of the local rate."""
+        """Note the epoch, for a schedule of the local rate."""
         self.epoch = whole_number("LocoProp: epoch", epoch, least=0)
         for optimizer in self.optimizers.values():
             optimizer.start_epoch(epoch)
@@ -235,7 +235,7 @@ class LocoProp(Method):
                                         for name, value in optimizer.state_dict().items()}}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
         instance_of("LocoProp: values", values, Mapping)
         states: dict[Any, dict[str, Any]] = {}
         by_map = self.steps != "exact" and self.local_optimizer != "sgd"
@@ -267,7 +267,7 @@ class LocoProp(Method):
 
 
 def cheap_side(block):
-    """Return the side on which plain local steps of M cost less: 2 N² against 4 N n_in products a unit and step."""
+    """Return the side on which plain local steps of M cost less: 2 N² or 4 N n_in products per unit and step."""
     rows, n_in = block.phi.height(block.z), len(block.theta) - 1
     return "sample" if rows <= 2 * n_in else "parameter"
 

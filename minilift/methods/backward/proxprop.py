@@ -6,8 +6,8 @@ Algorithm 2 replaces the explicit step in θ_l of block-wise descent by
             + \tfrac{1}{2\tau_\theta}\|\theta - \theta_l^k\|^2, \qquad z_l^{½} = z_l - \tau g_l \quad (11)
 
 on the hidden maps, which by Proposition 2 is :math:`\theta_l^k - \tau d_l` with
-:math:`d_l = (\tilde a^T\tilde a + I/\tau_\theta)^{-1}\nabla_{\theta_l}J` (13). So the method is an oracle of directions
-d, whatever the step size τ, for any first-order optimizer. The loss is averaged over the batch; ãᵀã is a sum.
+:math:`d_l = (\tilde a^T\tilde a + I/\tau_\theta)^{-1}\nabla_{\theta_l}J` (13). So the method supplies directions d,
+independent of the step size τ, to any first-order optimizer. The loss is averaged over the batch; ãᵀã is a sum.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class ProxProp(Method):
     ----------
     tau_theta : float or sequence of D floats, default 1.0
         Step size τ_θ of the proximal step, for the network or for each map; the damping of its normal equations is
-        1/τ_θ. As τ_θ → 0 the direction becomes τ_θ ∇J; the paper uses 1 and 0.05.
+        1/τ_θ. As τ_θ → 0 the direction tends to τ_θ ∇J; the paper uses 1 and 0.05.
     solver : str, default "exact"
-        "exact" factorises the normal equations, "cgK" (such as "cg3") takes K steps of conjugate gradients, of which
-        any number gives a descent direction (Prop. 5).
+        "exact" factorises the normal equations; "cgK" (such as "cg3") takes K steps of conjugate gradients; any
+        number of them gives a descent direction (Prop. 5).
     last : {"explicit", "implicit"}, default "explicit"
         The last map takes the gradient step (12), as in the paper, or the same implicit step as the others (with
-        squared error on one linear map: Levenberg–Marquardt). A map takes the implicit step in any case if it stands
-        before a join that ends the network, as the output map of ``rnn(…, outputs="every")`` does, or shares its θ.
+        squared error on one linear map: Levenberg–Marquardt). A map always takes the implicit step if it stands before
+        a join that ends the network, as the output map of ``rnn(…, outputs="every")`` does, or if it shares its θ.
     joint : bool, default False
         For "cgK": one step length for all output units of a map instead of one for each.
 
@@ -72,7 +72,7 @@ class ProxProp(Method):
         values = [positive_number(f"ProxProp: tau_theta[{l}]" if several else "ProxProp: tau_theta", value)
                   for l, value in enumerate(values, start=1)]
         self.tau_theta = values if several else values[0]
-        cg_steps(solver)  # raises where it is none
+        cg_steps(solver)  # raises if invalid
         self.solver = solver
         self.last = known_name("ProxProp: last", last, ("explicit", "implicit"))
         self.joint = boolean("ProxProp: joint", joint)
@@ -103,10 +103,10 @@ class ProxProp(Method):
         return self.tau_theta[block.k - 1]
 
     def residuals(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None) -> list[Any]:
-        r"""Return [None, r_1, …, r_D]: the relative residual of (13) of each output unit of each implicit map.
+        r"""Return [None, r_1, …, r_D]: the relative residual of (13) for each output unit of each implicit map.
 
-        None where the step is explicit. What remains after K steps of conjugate gradients, for plotting. Arguments are
-        those of `direction`.
+        An entry is None where the step is explicit. It is what remains after K steps of conjugate gradients, for
+        plotting. Arguments are those of `direction`.
         """
         y, state = training_pass("residuals", net, X, y, rng)
         residuals = [None] * (net.depth + 1)

@@ -1,13 +1,13 @@
 r"""Semi-Implicit Back Propagation (Liu, Zhang, 2020): proximal fits with σ inside, signals through new weights.
 
-From the last map to the first, with the loss *summed* over the batch and its unmasked signal δ_l = ∂J/∂a_l,
+From the last map to the first, with J the loss *summed* over the batch and the unmasked signal δ_l = ∂J/∂a_l,
 
 .. math:: W_l \leftarrow \arg\min_W \|f(a_{l-1}W + 1b_l^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|W - W_l\|^2, \qquad
             b_l \leftarrow \arg\min_b \|f(a_{l-1}W_l^{new} + 1b^T) - (a_l - \eta\delta_l)\|^2 + \lambda\|b - b_l\|^2,
 
 then :math:`\delta_{l-1} = (\delta_l \odot f')\,(W_l^{new})^T`; on the last map f is the identity. The problems of
-the hidden maps are not convex, unless f is the identity there too; the authors take five Fletcher–Reeves steps. Through
-a map that is used several times the signal passes with the old weights: the new ones are known only when all its uses
+the hidden maps are not convex, unless f is the identity there too; the authors take five Fletcher–Reeves steps. A map
+that is used several times passes the signal through its old weights: the new ones are known only when all its uses
 have their signals.
 """
 
@@ -24,12 +24,12 @@ from minilift.support.arguments import boolean, known_name, positive_number, who
 
 
 class SemiImplicit(Method):
-    r"""Semi-implicit steps; `direction` returns θ − θ_new, of which ``SGD(lr=1.0)`` takes exactly the step.
+    r"""Semi-implicit steps; `direction` returns θ − θ_new, so that ``SGD(lr=1.0)`` takes exactly the method's step.
 
     Parameters
     ----------
     eta : float, default 0.1
-        Step size η of the targets. It refers to the summed loss: signals are rescaled to it, whatever the network's
+        Step size η of the targets. It refers to the summed loss, to which signals are rescaled, whatever the network's
         reduction.
     lam : float, default 1.0
         Weight λ of both regularisers (the objectives have no factor ½).
@@ -37,15 +37,15 @@ class SemiImplicit(Method):
         Fletcher–Reeves steps on each block.
     solver : {"fr", "exact"}, default "fr"
         "exact" solves linear problems in closed form: those of the last map, and of hidden maps that no activation
-        directly follows, such as one before a join or a batch norm. The others stay with "fr".
+        directly follows, such as one before a join or a batch norm. The others still use "fr".
     joint : bool, default False
-        Whether W and b are one block; by default W first, then b with the new W, as the authors have it.
+        Whether W and b form one block; by default W comes first, then b with the new W, as in the authors' program.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if a map is used before different f, the identity of the last map being
-        one of them.
+        For arguments out of range. On a batch: if a map's uses are followed by different f, where that of the last map
+        is the identity.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class SemiImplicit(Method):
         self.joint = boolean("SemiImplicit: joint", joint)
 
     def propose(self, block: Block) -> Any:
-        """Return θ_l − θ_l^new of the W block, then the b block; no ½ stands before their λ."""
+        """Return θ_l − θ_l^new from the W block, then the b block; their λ has no factor ½."""
         gap = self.gap(block)
         damping = 2 * self.lam  # SIBP W, SIBP b
         if self.joint:
@@ -76,7 +76,7 @@ class SemiImplicit(Method):
         of_weights = local(block, gap, damping, bias=False)
         weights = self.solve(of_weights)
         change = of_weights.gram.apply(weights.value) if weights.change is None else weights.change
-        ones = Gram(of_weights.xp.empty((len(gap.z), 0), gap.z.dtype))  # the input of b is the column of ones alone
+        ones = Gram(of_weights.xp.empty((len(gap.z), 0), gap.z.dtype))  # the input of b is just the column of ones
         bias = self.solve(LocalProblem(ones, gap.z - change, gap, damping))
         return of_weights.xp.concatenate([weights.value, bias.value])
 
@@ -88,11 +88,11 @@ class SemiImplicit(Method):
         return SquaredFit(f, columns(block.z), signal)
 
     def explicit_step(self, block):
-        """Return η/λ times the gradient of the summed loss, what the other steps become where λ is large."""
+        """Return η/λ times the gradient of the summed loss, to which the other steps tend for large λ."""
         return self.eta / (self.lam * block.weight) * block.gradient
 
     def solve(self, problem):
-        """Return the `Solution` of one block, W or b or both, from the map's present output z."""
+        """Return the `Solution` of one block, W or b or both, starting from the map's present output z."""
         if self.solver == "exact" and problem.gap.convex:
             return exact(problem)  # SIBP W, SIBP b
         return fletcher_reeves(problem, self.steps)

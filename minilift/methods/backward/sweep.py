@@ -5,8 +5,8 @@ From the last map to the first, a method proposes a step in θ_l; then the signa
 .. math:: \partial J/\partial a_{l-1} = g_l W_l^T, \qquad g_{l-1} = \sigma'(z_{l-1}) \odot \partial J/\partial a_{l-1},
 
 through the old weights, or through the new ones (SIBP). On a graph the signal at a value is the sum over all maps and
-joins that read it. Maps that share θ_l make one problem: the sweep stacks their rows and asks for the step when the
-first of them, the last to be visited, has its signal. This is (b) of ProxProp's Algorithms 1 and 2 in differences,
+joins that read it. Maps that share θ_l form one problem: the sweep stacks their rows and asks for the step when the
+first of them, which is visited last, has its signal. This is (b) of ProxProp's Algorithms 1 and 2 in differences,
 :math:`a_l - a_l^{½} = \tau\,\partial J/\partial a_l` and :math:`z_l - z_l^{½} = \tau g_l`: forming the half steps and
 subtracting them again would lose the signal in float32.
 """
@@ -30,31 +30,31 @@ from minilift.support.spellings import guided
 def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signal=None):
     r"""Yield (k, step) for the blocks of parameters, the last map's first, in the numbering of `Network.parameters`.
 
-    Steps are old minus new parameters: first those of the maps' θ (on a chain that of map l = k) as `propose` gives
-    them, after them those of transfers' own parameters, batch norm's scale and shift, as `explicit` does.
+    Steps are old minus new parameters. The maps' θ come first in the numbering (on a chain, k = l), with steps from
+    `propose`; the transfers' own parameters, batch norm's scale and shift, come after, with steps from `explicit`.
 
     Parameters
     ----------
     net : Network
     state : State
-        Of the forward pass.
+        That of the forward pass.
     y : targets, on the network's backend
     propose : callable
         From a `Block` to a step of θ_l's shape.
     new_weights : bool, default False
-        Whether the signal passes through the updated weights (SIBP) instead of the old ones. Through shared weights
-        the old ones: the new are known only when all uses have their signals.
+        Whether the signal passes through the updated weights (SIBP) instead of the old ones. It passes through shared
+        weights in their old form: the new ones are known only when all uses have their signals.
     explicit : callable, optional
         From an `OwnBlock` to a step; by default its gradient.
     output_signal : array, optional
-        What is sent back from z_D, by default the loss's gradient for the targets y, which are not read then.
+        The signal sent back from z_D, in which case y is not read; by default the loss's gradient for the targets y.
     """
     theta, z, a, aux = state
     D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
     thetas = k = len(net.maps)
     own_k = thetas + len(net.norms)
-    signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, added over its readers; what each use of a shared θ brings
-    for l in range(D, 0, -1):  # those that read a value come before it
+    signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, summed over its readers; the rows of each use of a shared θ
+    for l in range(D, 0, -1):  # the readers of a value are visited before it
         if l == D:
             g = net.loss_function.gradient(z[D], y) if output_signal is None else output_signal  # g_D = ∂J/∂z_D
             g_a, own = None, ()
@@ -90,25 +90,25 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signa
 class Method(Settings):
     """Base class: a method is a function that proposes a step for one `Block`; the rest is the sweep.
 
-    A subclass keeps each argument of its constructor under its own name (see `Settings`), so that a run continued with
-    another value is refused. One that is assigned counts from the next step on, also where something has been made of
-    it. What it keeps between batches, a momentum say, it forgets in `reset`, tells in `state_dict` and takes back in
-    `load_state_dict`: otherwise a run that is resumed goes on without it.
+    A subclass stores each argument of its constructor under its own name (see `Settings`), so that continuing a run
+    with another value is refused. A newly assigned value takes effect from the next step, even if something has been
+    derived from the old one. What it keeps between batches, a momentum say, it forgets in `reset`, returns in
+    `state_dict` and takes back in `load_state_dict`: otherwise a resumed run would go on without it.
 
     Attributes
     ----------
     new_weights : bool
         Whether the sweep passes signals through updated weights.
     columns : tuple of str
-        What `measure` returns, columns of the history of `fit`.
+        Names of what `measure` returns, which become columns of the history of `fit`.
     whole_batch : bool
-        Whether every batch must be the whole training set, because something is kept of each sample.
+        Whether every batch must be the whole training set, because something is kept for each sample.
     by_rows : bool
-        Whether the method takes no more of other samples than ``phi.adjoint_theta`` and ``phi.gram`` of a block give.
-        Then several ranks can keep their rows of a batch; if not, `fit` shows each the rows of all. It is not
-        inherited by a class that changes how its base class steps: such a one says it anew.
+        Whether the method needs nothing of other samples but what a block's ``phi.adjoint_theta`` and ``phi.gram``
+        return. Then each of several ranks can keep its own rows of a batch; if not, `fit` gives each the rows of all.
+        A class that changes how its base class steps does not inherit it, and must set it again.
     descends_on_loss : bool
-        Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` looks for that.
+        Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` tests the claim.
 
     Examples
     --------
@@ -142,10 +142,10 @@ class Method(Settings):
         X : array (N, …)
         y : targets, as the network's loss takes them
         rng : numpy.random.Generator, optional
-            Randomness of layers that draw some in training (dropout).
+            Source of randomness for layers that need it in training (dropout).
         commit : bool, default False
-            Whether batch norms take this batch into their running statistics, which evaluation uses. `fit` does; a
-            training loop of your own has to say so.
+            Whether batch norms include this batch in their running statistics, which evaluation uses. `fit` sets it;
+            your own training loop has to do so too.
 
         Returns
         -------
@@ -162,7 +162,7 @@ class Method(Settings):
         return net.loss_function.value(state.z[net.depth], y), directions
 
     def directions(self, net, state, y):
-        """Return the directions for a forward pass that has been done, aligned with `net.parameters`."""
+        """Return the directions for a completed forward pass, aligned with `net.parameters`."""
         parameters = net.parameters
         steps = [None] * len(parameters)
         for k, step in sweep(net, state, y, self.propose, self.new_weights, self.explicit_step):
@@ -172,24 +172,24 @@ class Method(Settings):
     def explicit_step(self, block):
         """Return the step in one `OwnBlock`, parameters of a transfer (a batch norm's scale and shift).
 
-        There is no local problem for these. By default it is the gradient, as ProxProp's explicit step on the last map;
-        LocoProp and SIBP take the step that their steps in θ turn into when they are small.
+        There is no local problem for these. By default the step is the gradient, like ProxProp's explicit step on the
+        last map; LocoProp and SIBP take the step that their steps in θ tend to when they are small.
         """
         return block.gradient
 
     def measure(self) -> dict[str, float]:
-        """Return what the method has to say after an epoch, numbers by the names in `columns`."""
+        """Return what the method reports after an epoch: numbers, by the names in `columns`."""
         return {}
 
     def start_epoch(self, epoch: int) -> None:
-        """Be told that epoch 0, 1, … begins; for methods with schedules."""
+        """Note that epoch 0, 1, … begins; for methods with schedules."""
         whole_number(f"{type(self).__name__}: epoch", epoch, least=0)
 
     def reset(self) -> None:
         """Forget what was kept between batches."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is kept between batches: arrays and numbers by name."""
+        """Return what is kept between batches: arrays and numbers, by name."""
         return {}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
@@ -198,11 +198,11 @@ class Method(Settings):
             raise ValueError(f"{self!r} keeps nothing between batches, but was given {sorted(values)}")
 
     def check_state(self, net):
-        """Raise an error if what is kept belongs to another network; `fit` asks before it continues a run."""
+        """Raise an error if what is kept belongs to another network; `fit` calls it before it continues a run."""
 
 
 class FunctionMethod(Method):
-    """A method made of a user's function from a `Block` to a step."""
+    """A method made from a user's function from a `Block` to a step."""
 
     shown_bare = ("function",)
 
@@ -215,7 +215,7 @@ class FunctionMethod(Method):
 
 
 def as_method(thing):
-    """Return `thing` if it is a method, or the method that a user's function ``propose(block)`` makes.
+    """Return `thing` if it is a method, or the method made from a user's function ``propose(block)``.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def as_method(thing):
 
 
 def training_pass(what, net, X, y, rng):
-    """Return the targets as the network takes them and the state of a training pass, or say what is wrong."""
+    """Return the targets in the network's form and the state of a training pass, or say what is wrong."""
     X, y = checked_network(what, net).checked_batch(X, y)
     if rng is not None:
         instance_of(f"{what}: rng", rng, np.random.Generator)
@@ -241,7 +241,7 @@ def training_pass(what, net, X, y, rng):
 
 
 def one_transfer(what, block, f):
-    """Return the transfer f in a block's local problem, or raise an error where there is none, or several."""
+    """Return the transfer f in a block's local problem, or raise an error if there is none or there are several."""
     if f is None:
         why = "before a loss that names no transfer" if block.last else "before transfers of several kinds"
         why += ", the last map's being one of them" if block.g_a is None and not block.last else ""

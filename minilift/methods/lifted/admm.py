@@ -5,10 +5,10 @@ On the three-split energy without a_D, with a multiplier u on the output,
 .. math:: L_y(z_D) + \langle z_D, u\rangle + \beta\|z_D - \varphi_D\|^2
             + \sum_{l<D} \gamma\|a_l - \sigma(z_l)\|^2 + \beta\|z_l - \varphi_l\|^2,
 
-blocks are minimised forwards: for l < D in turn θ_l, a_l, z_l, then θ_D and z_D. Then the multiplier ascends,
-:math:`u \leftarrow u + \beta(z_D - \varphi_D)`. The penalties have no factor ½ here, so that a full dual step would be
-2β; the paper takes β. The term ⟨z_D, u⟩ is the paper's. With it any forward pass with u = −∇L_y(z_D) is a point of
-rest, of a trained network or not: u need not push z_D towards the targets, it may hold it where it is.
+the blocks are minimised from input to output: for l < D in turn θ_l, a_l, z_l, then θ_D and z_D. Then the multiplier
+ascends, :math:`u \leftarrow u + \beta(z_D - \varphi_D)`. The penalties have no factor ½ here, so that a full dual step
+would be 2β; the paper takes β. The term ⟨z_D, u⟩ is the paper's. With it any forward pass with u = −∇L_y(z_D) is a
+fixed point, whether the network is trained or not: u may hold z_D in place instead of pushing it towards the targets.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class ADMM(ThreeSplitMethod):
     gamma : float, default 10.0
         Weight γ of the penalties on the activations.
     alpha : float, optional
-        Weight of a prox term α/2 ‖θ − θ_old‖². By default none where variables are kept, as in the paper, and 1 where
-        they start from a forward pass: then few samples would determine θ alone.
+        Weight of a prox term α/2 ‖θ − θ_old‖². By default 0 if variables are kept, as in the paper, and 1 if they
+        start from a forward pass: a few samples would otherwise determine θ on their own.
     bias : {"joint", "fixed"}, default "joint"
-        Whether the bias belongs to the block θ_l, or stays as it is (the paper has none).
+        Whether the bias belongs to the block θ_l or stays as it is (the paper has no bias).
     variables : {"kept", "forward"}, default "kept"
         As for `Lifted`.
     sweeps : int, optional
-        By default 1 where variables are kept; D + 1 from a forward pass, where the first one moves the output alone
-        and each further one reaches one map more.
+        By default 1 if variables are kept; D + 1 from a forward pass, where the first sweep moves only the output
+        and each further one reaches one more map.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
+        all increasing or with `pieces`, or if the batch has changed while variables are kept.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class ADMM(ThreeSplitMethod):
         return ThreeSplit(net, y, 2 * self.gamma, 2 * self.beta, split_output=False, multiplier="output")
 
     def schedule(self, energy):
-        """Return the blocks of one sweep, the input's first, and the dual step."""
+        """Return the blocks of one sweep, starting at the input, and the dual step."""
         D, damping = energy.net.depth, self.anchor
         theta = partial(energy.best_theta, alpha=damping, bias=self.bias == "joint")
         for l in range(1, D):

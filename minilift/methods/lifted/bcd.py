@@ -4,9 +4,9 @@ On the three-split energy, from the output to the input,
 
 .. math:: a_D,\; z_D, \quad\text{then for } l = D \dots 1: \quad \theta_l,\; a_{l-1},\; z_{l-1},
 
-each the argmin of E plus α/2 of the squared distance from its old value (but for z_D and the hidden a_l). E plus these
-terms never rises. A sweep makes φ_l once, for z_l and θ_l: between hidden layers that leaves four and a half products
-of the size of a forward pass's, where the authors' program takes six.
+each the argmin of E plus α/2 of the squared distance from its old value (except z_D and the hidden a_l). E plus these
+terms never rises. A sweep computes φ_l once, for both z_l and θ_l. Between hidden layers this takes four and a half
+products of the size of those in a forward pass, where the authors' program takes six.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class BCD(ThreeSplitMethod):
     gamma, rho : float, default 1.0
         Weights of the penalties on a and on z.
     alpha : float, default 5.0
-        Weight α of the prox terms, of θ_l, a_D and the hidden z_l. The authors take 5 for three hidden maps, 1 for ten.
+        Weight α of the prox terms in θ_l, a_D and the hidden z_l. The authors take 5 for three hidden maps, 1 for ten.
     bias : {"joint", "jacobi"}, default "joint"
-        "joint": θ_l = [W; b] is one block. "jacobi": as the authors' program has it, W with the old b and then b with
-        the old W. That is no block step, and still does not raise E plus the prox terms: the two are blocks of a convex
-        quadratic, whose simultaneous step is at most half too long.
+        "joint": θ_l = [W; b] is one block. "jacobi": as in the authors' program, W with the old b and then b with
+        the old W. That is not a block step, yet it does not raise E plus the prox terms: for two blocks of a convex
+        quadratic, the simultaneous step is at most twice as long as the best one in its direction.
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`. From a forward pass, one sweep moves every block, and α anchors it to the network's θ.
+        As for `Lifted`. From a forward pass, one sweep moves every block, and α anchors θ to the network's.
     sweeps : int, default 1
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
+        all increasing or with `pieces`, or if the batch has changed while variables are kept.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class BCD(ThreeSplitMethod):
         return Variables(list(state.theta), list(state.z), [*state.a, state.z[net.depth]])
 
     def schedule(self, energy):
-        """Return the blocks of one sweep, the output's first."""
+        """Return the blocks of one sweep, starting at the output."""
         D, alpha = energy.net.depth, self.alpha
         theta = partial(energy.best_theta, alpha=alpha) if self.bias == "joint" else partial(self.jacobi, energy)
         yield "a", D, partial(energy.best_a, alpha=alpha)
@@ -80,7 +80,7 @@ class BCD(ThreeSplitMethod):
                 yield "z", l - 1, partial(energy.best_z, alpha=alpha)
 
     def jacobi(self, energy, l, variables):
-        """Return θ_l with W for the old b and b for the old W."""
+        """Return θ_l with the best W for the old b and the best b for the old W."""
         new = energy.best_theta(l, variables, alpha=self.alpha, bias=False)
         new[-1] = energy.best_bias(l, variables, alpha=self.alpha)[-1]  # BCD jacobi
         return new

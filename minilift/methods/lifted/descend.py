@@ -1,12 +1,12 @@
-r"""Descent on a lifted energy, block after block, as a training method.
+r"""Descent on a lifted energy, block by block, as a training method.
 
-A method of the family is an energy E(θ, z, a, u) and a schedule: which block is solved after which. `descend` visits
-the blocks; a block's update is a function of all variables that returns its own, mostly the argmin of E in it,
+A method of this family is an energy E(θ, z, a, u) and a schedule, the order of the blocks. `descend` visits
+the blocks; a block's update is a function of all variables that returns the block's new value, mostly the argmin of E,
 
 .. math:: v_k \leftarrow \arg\min_{v_k} E(v_1, \dots, v_k, \dots, v_n).
 
-Where the variables of each sample are kept from one call to the next, the batch is the whole training set, always the
-same: ``fit(…, batch_size=None)``. Where they start from a forward pass each time, any batch will do.
+If the variables of each sample are kept from one call to the next, the batch is the whole training set, always the
+same: ``fit(…, batch_size=None)``. If they start from a forward pass each time, any batch will do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minilift.support.files import checksum
 
 
 class Variables(NamedTuple):
-    r"""The blocks of a lifted energy, as a value. Slot 0 of each list is taken, as in `State`.
+    r"""The blocks of a lifted energy, as one value; slot 0 of each list is used as in `State`.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Variables(NamedTuple):
     z : list
         [None, z_1, …, z_D], or None in an energy without them.
     a : list
-        [X, a_1, …, a_{D−1}], and a_D where the energy splits the output from the loss; or None.
+        [X, a_1, …, a_{D−1}], and a_D if the energy splits the output from the loss; or None.
     multiplier : array, list or None
         Lagrange multipliers, in an energy that has them.
     """
@@ -60,7 +60,7 @@ def descend(variables, schedule):
     variables : Variables
     schedule : iterable of (str, int, callable)
         The block's name ("theta", "z", "a" or "multiplier"), its index l, and ``update(l, variables)``, which returns
-        its new value in a new array.
+        the new value in a new array.
     """
     for block, l, update in schedule:
         variables = variables.replaced(block, l, update(l, variables))
@@ -76,16 +76,16 @@ def activations_then_parameters(net, activations, parameters):
 
 
 class LiftedEnergy:
-    """What an executable energy offers: its terms by name, their sum, its partial gradients.
+    """Base class of executable energies: terms by name, their sum, and partial gradients.
 
-    A subclass defines `terms` and `gradient`, and keeps the network as `net` and the targets as `y`. The loss of the
+    A subclass defines `terms` and `gradient`, and stores the network as `net` and the targets as `y`. The loss of the
     network counts as a *sum* over the samples, as in the papers, whatever the network's reduction.
 
     Attributes
     ----------
     known : list
-        During a sweep the maps' values that need no product, as [θ_l, a_{l−1}, φ_l]: those of the forward pass, and
-        the last one made. Outside of a sweep it is empty, since there arrays may change in place.
+        During a sweep, the maps' values that need no product, as [θ_l, a_{l−1}, φ_l]: those of the forward pass, and
+        the last one computed. Outside a sweep it is empty, since arrays may then change in place.
     """
 
     net: Network
@@ -132,7 +132,7 @@ class EnergyMethod(Method):
         raise NotImplementedError(f"{type(self).__name__} must define energy(net, X, y)")
 
     def start(self, net, state):
-        """Return the `Variables` that belong to a forward pass."""
+        """Return the `Variables` of a forward pass."""
         return Variables(list(state.theta), list(state.z), list(state.a))
 
     def measure(self):
@@ -146,30 +146,30 @@ class EnergyMethod(Method):
         self.variables, self.last_energy = None, None
 
     def state_dict(self):
-        """Return nothing: the next call does not look at the last one."""
+        """Return nothing: the next call does not depend on the last one."""
         return {}
 
 
 class Lifted(EnergyMethod):
     r"""Base class of the methods that descend on a lifted energy; `direction` returns θ − θ_new.
 
-    ``SGD(lr=1.0)`` takes exactly their step. A subclass defines ``energy(net, X, y)``, ``schedule(energy)`` and
+    ``SGD(lr=1.0)`` then takes exactly their step. A subclass defines ``energy(net, X, y)``, ``schedule(energy)`` and
     ``start(net, state)``.
 
     Parameters
     ----------
     variables : {"kept", "forward"}, default "kept"
-        "kept": the lifted values of each sample are kept from call to call, and the batch is always the same one.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the same.
         "forward": they start from the forward pass each time, for mini-batches.
     sweeps : int, default 1
-        How often a call goes through the schedule.
+        Number of passes through the schedule in a call.
 
     Attributes
     ----------
     variables : Variables or None
-        The lifted state after the last call. Where it is kept, it may be assigned before `direction`, to start
-        elsewhere than at a forward pass; `fit` begins with `reset`, which forgets it. The argument of this name is kept
-        as `memory`.
+        The lifted state after the last call. If it is kept, it may be assigned before `direction`, to start
+        elsewhere than at a forward pass; `fit` begins with `reset`, which forgets it. The constructor's argument of
+        this name is stored as `memory`.
     """
 
     def __init__(self, variables="kept", sweeps=1):
@@ -183,7 +183,7 @@ class Lifted(EnergyMethod):
         return self.memory == "kept"
 
     def settings(self):
-        """Return the constructor's arguments; under `variables` where they start, not what they are now."""
+        """Return the constructor's arguments; `variables` is where they start, not their present values."""
         settings = super().settings()
         return {**settings, "variables": self.memory} if "variables" in settings else settings
 
@@ -196,11 +196,11 @@ class Lifted(EnergyMethod):
         return self.sweeps
 
     def check_network(self, net):
-        """Raise an error unless the blocks of this network have the closed forms that the method takes."""
+        """Raise an error unless the blocks of this network have the closed forms that the method needs."""
         refuse_all_but_chains(self, net)
 
     def directions(self, net, state, y):
-        """Return θ − θ_new for a forward pass that has been done, aligned with `net.parameters`."""
+        """Return θ − θ_new for a completed forward pass, aligned with `net.parameters`."""
         self.check_network(net)
         X = state.a[0]
         new = self.beginning(net, state, y)
@@ -213,7 +213,7 @@ class Lifted(EnergyMethod):
         return [net.theta[l] - new.theta[l] for l in net.maps]
 
     def beginning(self, net, state, y):
-        """Return the variables before the first block, with the network's θ: those kept, or the forward pass's."""
+        """Return the variables before the first block, with the network's θ: the kept ones, or the forward pass's."""
         if self.memory == "forward" or self.variables is None:
             self.data = None if self.memory == "forward" else fingerprint(state.a[0], y)
             return self.start(net, state)
@@ -229,7 +229,7 @@ class Lifted(EnergyMethod):
         return Variables(list(state.theta), z, a and [X, *a[1:]], multiplier)
 
     def check_rows(self, samples):
-        """Raise an error unless the lifted values, which may have been assigned, are those of so many samples."""
+        """Raise an error unless the lifted values, which may have been assigned, are those of `samples` samples."""
         for name, rows in named(self.variables, len).items():
             if rows != samples:
                 raise ValueError(f"{type(self).__name__}: {name} must have {samples} rows, one for each sample, "
@@ -241,7 +241,7 @@ class Lifted(EnergyMethod):
         self.data = None
 
     def state_dict(self):
-        """Return the lifted values by name, and the fingerprint of the data that they belong to."""
+        """Return the lifted values by name, and the fingerprint of the data to which they belong."""
         if self.memory == "forward" or self.variables is None:
             return {}
         return {**named(self.variables), "data": np.array(self.data or "")}
@@ -269,7 +269,7 @@ class Lifted(EnergyMethod):
         return None
 
     def check_state(self, net):
-        """Raise an error if lifted values that are kept belong to another network, or to another method."""
+        """Raise an error if the kept lifted values belong to another network or to another method."""
         if self.memory == "forward" or self.variables is None:
             return
         sample = net.propagate(net.xp.zeros((1, *net.shapes[0]), net.dtype))
@@ -281,28 +281,28 @@ class Lifted(EnergyMethod):
 
 
 def named(variables, of=lambda value: value):
-    """Return {name: value, or something of it} of all lifted values: z/1, …, a/1, … and multiplier."""
+    """Return {name: of(value)} for all lifted values: z/1, …, a/1, … and multiplier."""
     values = {f"{name}/{l}": of(value) for name in ("z", "a") for l, value in enumerate(getattr(variables, name) or ())
               if l and value is not None}
     return values if variables.multiplier is None else {**values, "multiplier": of(variables.multiplier)}
 
 
 def form(value):
-    """Return in words what a lifted value has in common with that of any other batch."""
+    """Return, in words, what a lifted value has in common with that of any other batch."""
     if not hasattr(value, "shape"):
         return f"a {type(value).__name__}"
     return f"rows of shape {value.shape[1:]} and dtype {value.dtype}"
 
 
 def on_backend(xp, values):
-    """Return arrays of a checkpoint as those of a network's backend; others are what they were."""
+    """Return the arrays of a checkpoint as those of a network's backend; others stay as they are."""
     if isinstance(values, list):
         return [None if value is None else xp.asarray(value) for value in values]
     return None if values is None else xp.asarray(values)
 
 
 def fingerprint(X, y):
-    """Return a text that tells one batch from another: a shape and a checksum."""
+    """Return a string that tells one batch from another: a shape and a checksum."""
     return f"{X.shape} {checksum(X, y):08x}"
 
 

@@ -6,8 +6,8 @@ sweep visits
 .. math:: z_l,\; b_l,\; W_l,\; a_{l-1} \text{ for } l = D \dots 1, \quad
             W_l,\; b_l,\; z_l,\; a_l \text{ for } l = 1 \dots D, \quad u \leftarrow u + \rho(z_D - \varphi_D).
 
-z and b are argmins. W and a take a gradient step of length 1/α, the least α = κ 2^m for which the quadratic model with
-curvature α bounds E along it. So no block but u raises E.
+z and b are argmins. W and a take a gradient step of length 1/α, with the least α = κ 2^m for which the quadratic model
+of curvature α bounds E along the step. So no block but u raises E.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from minilift.methods.lifted.three_split import ThreeSplit, ThreeSplitMethod
 from minilift.optim import as_number
 from minilift.support.arguments import boolean, instance_of, positive_number, real_number, sequence
 
-LARGEST_RHO = 0.1  # to which the schedule lets ρ grow
-WIDE = 100  # hidden units from which on the schedule lets κ grow too
+LARGEST_RHO = 0.1  # up to which the schedule lets ρ grow
+WIDE = 100  # units of a hidden layer from which the schedule lets κ grow too
 OWN = ("rho", "curvature", "losses")  # names of what the schedule keeps
 
 
 class DLADMM(ThreeSplitMethod):
     r"""Deep learning ADMM; `direction` returns θ − θ_new.
 
-    The authors' program solves the output's block by FISTA with a step that is too long for it, so that it can cycle;
-    here it is Newton's method. They find m by comparing values of E, which rounding disturbs where ρ is small; E is
-    quadratic along the step, so that here its curvature is compared with α.
+    The authors' program solves the output's block by FISTA with too long a step, so that it can cycle; here Newton's
+    method is used. They find m by comparing values of E, which rounding disturbs if ρ is small; since E is quadratic
+    along the step, its curvature is compared with α here.
 
     Parameters
     ----------
     rho : float, default 1e-6
-        Weight ρ of the penalties, and the dual step; with a schedule where it begins.
+        Weight ρ of the penalties, and the dual step; with a schedule, its initial value.
     schedule : bool, default True
-        The program's schedule: when the loss has risen three calls running, ρ becomes ten times as large, to 0.1 at
-        most, and in networks with 100 hidden units or more κ does too. Kept as `scheduled`. Where `rho`, `curvature` or
-        `scheduled` is assigned, it begins anew.
+        The program's schedule: when the loss has risen in three calls in a row, ρ is multiplied by ten, up to 0.1, and
+        so is κ, without a limit, if a hidden layer has 100 units or more. Stored as `scheduled`. Assigning `rho`,
+        `curvature` or `scheduled` restarts it.
     curvature : float, default 1.0
-        Least curvature κ, the program's τ and θ; with a schedule where it begins.
+        Least curvature κ, the program's τ and θ; with a schedule, its initial value.
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`. From a forward pass u is 0.
+        As for `Lifted`. When they start from a forward pass, u starts at 0.
     sweeps : int, default 1
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
+        all increasing or with `pieces`, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if Newton's method does not find the output.
 
@@ -73,7 +73,7 @@ class DLADMM(ThreeSplitMethod):
         super().__init__(variables, sweeps)
 
     def __setattr__(self, name, value):
-        """Refuse to replace the method `schedule`; begin the schedule anew where one of its settings is assigned."""
+        """Refuse to replace the method `schedule`; restart the schedule when one of its settings is assigned."""
         if name == "schedule":
             raise AttributeError("DLADMM: assign `scheduled`; `schedule` is a method")
         if name == "scheduled":
@@ -83,24 +83,24 @@ class DLADMM(ThreeSplitMethod):
             self.begin_schedule()
 
     def settings(self):
-        """Return the constructor's arguments; ρ and κ where they begin, not what they are now."""
+        """Return the constructor's arguments; ρ and κ are the initial values, not the present ones."""
         return {"rho": self.rho, "schedule": self.scheduled, "curvature": self.curvature, "variables": self.memory,
                 "sweeps": self.sweeps}
 
     def energy(self, net, X, y):
-        """Return the three-split energy without a_D, with a multiplier on the output's gap and ρ as it is now."""
+        """Return the three-split energy without a_D, with a multiplier on the output's gap and the present ρ."""
         return ThreeSplit(net, y, self.rho_now, self.rho_now, split_output=False, multiplier="gap")
 
     def beginning(self, net, state, y):
-        """Return the variables before the first block, when the schedule has looked at the loss."""
-        variables = super().beginning(net, state, y)  # which refuses another batch, of which no loss counts
+        """Return the variables before the first block, after the schedule has seen the loss."""
+        variables = super().beginning(net, state, y)  # which refuses another batch, whose loss must not count
         if self.scheduled:
             width = max((phi.n_in for phi in net.phi[2:]), default=0)
             self.look_at(net.loss_function.value(state.z[net.depth], y), width)
         return variables
 
     def look_at(self, loss, width):
-        """Take the loss of θ after the call before, and let ρ and κ grow if it has risen three times."""
+        """Record the loss of θ after the previous call, and let ρ and κ grow if it has risen three times."""
         self.losses = [] if self.losses is None else [*self.losses[-3:], loss]  # before the first call there is none
         if len(self.losses) == 4 and self.losses == sorted(set(self.losses)):
             self.rho_now = max(self.rho_now, min(10 * self.rho_now, LARGEST_RHO))
@@ -137,7 +137,7 @@ class DLADMM(ThreeSplitMethod):
         return variables.a[l] - g / self.alpha(g, curvature)  # dlADMM a
 
     def alpha(self, g, curvature):
-        r"""Return the least α = κ 2^m with α ‖g‖² ≥ ⟨g, ∇²E g⟩: then E falls by ‖g‖²/(2α) at least."""
+        r"""Return the least α = κ 2^m with α ‖g‖² ≥ ⟨g, ∇²E g⟩: then E falls by at least ‖g‖²/(2α)."""
         alpha, square = self.curvature_now, squared_norm(g)
         while alpha * square < curvature:
             alpha *= 2
@@ -149,7 +149,7 @@ class DLADMM(ThreeSplitMethod):
         return variables.multiplier - energy.rho * gap  # dlADMM u
 
     def begin_schedule(self):
-        """Take ρ and κ where they begin, and forget the losses."""
+        """Reset ρ and κ to their initial values, and forget the losses."""
         self.rho_now, self.curvature_now, self.losses = self.rho, self.curvature, None
 
     def reset(self):

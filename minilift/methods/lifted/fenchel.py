@@ -1,12 +1,12 @@
 r"""Fenchel lifted networks (Gu, Askari, El Ghaoui, AISTATS 2020): both kinds of blocks solved exactly.
 
-On the matching energy, in the authors' form :math:`L_y + \lambda\sum_l B(a_l, \varphi_l)` with
-:math:`B(v, u) = v^2 - 2uv + \max(u, 0)^2`, v ≥ 0: without a factor ½, B is twice the matching loss of a ReLU, so that
-μ = 2λ. From the forward pass, `alternations` times,
+The energy is the matching energy, in the authors' form :math:`L_y + \lambda\sum_l B(a_l, \varphi_l)` with
+:math:`B(v, u) = v^2 - 2uv + \max(u, 0)^2`, v ≥ 0. It has no factor ½: B is twice the matching loss of a ReLU, so that
+μ = 2λ. A call starts from the forward pass and visits, `alternations` times,
 
 .. math:: a_{D-1}, \dots, a_1, \quad\text{then}\quad \theta_1, \dots, \theta_D,
 
-each the unique argmin, that of θ_l with anchor :math:`r\,\|\theta_l - \theta_l^0\|^2` and weight decay.
+taking the unique argmin each time, in θ_l with the anchor :math:`r\,\|\theta_l - \theta_l^0\|^2` and weight decay.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from minilift.support.arguments import number_between, positive_number, whole_nu
 class FenchelLifted(MatchingMethod):
     r"""Fenchel lifted networks; `direction` returns θ − θ_new.
 
-    The authors' program has further weights in its steps in a_l, which make them descend another energy than those in
-    θ_l; without them, as here, no block raises E plus the anchor. It takes L-BFGS-B for the blocks, here it is Newton's
-    method.
+    The authors' program has further weights in its steps in a_l, so that these descend a different energy from those in
+    θ_l; without the weights, as here, no block raises E plus the anchor. It uses L-BFGS-B for the blocks; here Newton's
+    method is used.
 
     Parameters
     ----------
     lam : float, default 1.0
         Weight λ of all B.
     anchor : float or sequence of float, default 10.0
-        Weight r of ‖θ_l − θ_l⁰‖², with θ⁰ before the call: one for all maps, or one for each. Since E is a sum over
-        samples, a larger batch wants a larger one.
+        Weight r of ‖θ_l − θ_l⁰‖², where θ⁰ is θ before the call: one for all maps, or one for each. Since E is a sum
+        over samples, a larger batch needs a larger weight.
     weight_decay : float, default 0.0
         Weight of ‖W_l‖².
     alternations : int, default 1
-        How often a call goes through the blocks.
+        Number of passes through the blocks in a call.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`, or its loss names no transfer.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers
+        that have a `conjugate`, or if its loss names no transfer.
     ArithmeticError
         On a batch: if Newton's method does not converge.
 

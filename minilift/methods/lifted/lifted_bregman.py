@@ -5,8 +5,8 @@ The matching loss is the Bregman loss :math:`B_\Psi` of an activation σ = prox_
 
 .. math:: \theta^{k+1} = \arg\min_\theta \min_a\; E(\theta, a) + \tfrac{1}{2\tau}\|\theta - \theta^k\|^2
 
-on each batch: alternately, a_{D−1}, …, a_1 take steps of proximal gradient descent and θ_1, …, θ_D are the argmins of
-LocoProp-M's problem with target a_l, all with the anchor θ^k.
+on each batch: in alternation, a_{D−1}, …, a_1 take steps of proximal gradient descent, and θ_1, …, θ_D are set to the
+argmins of LocoProp-M's problems with targets a_l, all with the anchor θ^k.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class LiftedBregman(MatchingMethod):
     Parameters
     ----------
     tau : float, default 0.1
-        Step size τ of the implicit gradient step. Since E is a sum over samples, a larger batch wants a smaller one.
+        Step size τ of the implicit gradient step. Since E is a sum over samples, a larger batch needs a smaller τ.
     mu : float or sequence of float, default 1.0
         Weights μ_l of the Bregman losses, one for all hidden maps or one for each.
     steps : int, default 5
-        Proximal gradient steps in each a_l.
+        Number of proximal gradient steps in each a_l.
     variables : {"forward", "kept"}, default "forward"
         As for `Lifted`.
     sweeps : int, default 1
-        How often a call alternates between a and θ.
+        Number of alternations between a and θ in a call.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`, its loss names no transfer, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers
+        that have a `conjugate`, if its loss names no transfer, or if the batch has changed while variables are kept.
     ArithmeticError
-        On a batch: if Newton's method does not converge in a θ_l.
+        On a batch: if Newton's method does not converge in some θ_l.
 
     Examples
     --------

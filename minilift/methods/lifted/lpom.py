@@ -4,9 +4,9 @@ On the matching energy, whose blocks are convex, a_{D−1}, …, a_1 each take s
 
 .. math:: a_l \leftarrow \sigma(\varphi_l - \tfrac{\mu_{l+1}}{\mu_l}\,(\sigma(\varphi_{l+1}) - a_{l+1})\,W_{l+1}^T),
 
-and then θ_1, …, θ_D are the argmins of LocoProp-M's problem with target a_l. The iteration in a_l contracts, and then
-does not raise E, if :math:`\rho = \tfrac{\mu_{l+1}}{\mu_l}\|W_{l+1}\|_2^2 < 1`, for σ that change no faster than their
-argument; where that fails the step is made shorter.
+and then θ_1, …, θ_D are set to the argmins of LocoProp-M's problems with targets a_l. The iteration in a_l contracts,
+and then does not raise E, if :math:`\rho = \tfrac{\mu_{l+1}}{\mu_l}\|W_{l+1}\|_2^2 < 1` and σ has Lipschitz constant
+at most 1; if ρ is larger, the step is shortened.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class LPOM(MatchingMethod):
     r"""Lifted proximal operator machine; `direction` returns θ − θ_new.
 
     The paper has the output as one more variable, and no anchor. Here the loss takes the last map's value itself, and
-    the anchor makes the argmin in θ_l unique: few samples do not determine it.
+    the anchor makes the argmin in θ_l unique, since a few samples do not determine it.
 
     Parameters
     ----------
     mu : float or sequence of float, default 1.0
         Weights μ_l of the matching losses, one for all hidden maps or one for each.
     tau : float, default 0.1
-        Step size τ of the anchor 1/(2τ) ‖θ_l − θ_l^old‖². Since E is a sum over samples, a larger batch wants a smaller
-        one.
+        Step size τ of the anchor 1/(2τ) ‖θ_l − θ_l^old‖². Since E is a sum over samples, a larger batch needs a smaller
+        τ.
     steps : int, default 5
-        Fixed point iterations in each a_l.
+        Number of fixed point iterations in each a_l.
     variables : {"kept", "forward"}, default "kept"
         As for `Lifted`.
     sweeps : int, default 1
@@ -41,10 +41,10 @@ class LPOM(MatchingMethod):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers
-        that have a `conjugate`, its loss names no transfer, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers
+        that have a `conjugate`, if its loss names no transfer, or if the batch has changed while variables are kept.
     ArithmeticError
-        On a batch: if Newton's method does not converge in a θ_l.
+        On a batch: if Newton's method does not converge in some θ_l.
 
     Examples
     --------

@@ -4,12 +4,12 @@ On the two-split energy with σ outside the map,
 
 .. math:: L_y(\varphi(\theta_D, a_{D-1})) + \sum_{l<D} \tfrac{\mu}{2}\|a_l - \sigma(\varphi(\theta_l, a_{l-1}))\|^2,
 
-the values fall apart into samples and the parameters into units. A sweep visits a_{D−1}, …, a_1, by Gauss–Newton
-steps of each sample, then θ_1, …, θ_D: in a hidden map the local problem of SIBP, of each unit, with the target a_l
-instead of a step along the signal; in the last one the convex problem of the loss. No block raises the energy. From
-call to call μ rises: for μ → ∞ the values are those of the forward pass, and the energy is the loss.
+the values separate into samples and the parameters into units. A sweep visits a_{D−1}, …, a_1, by Gauss–Newton
+steps for each sample, then θ_1, …, θ_D: for a hidden map, SIBP's local problem for each unit, with the target a_l
+instead of a step along the signal; for the last map, the convex problem of the loss. No block raises the energy. From
+call to call μ rises: as μ → ∞ the values tend to those of the forward pass, and the energy to the loss.
 
-The authors solve for all values of a sample at once; here layer after layer, which keeps systems small.
+The authors solve for all values of a sample at once; here one layer is solved at a time, which keeps systems small.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class MAC(Lifted):
     Parameters
     ----------
     mu : float, default 1.0
-        Weight μ of the penalties in the first call, and in the next one where it is assigned. The loss counts as a sum
+        Weight μ of the penalties in the first call, or in the next one after it is assigned. The loss counts as a sum
         over the samples.
     growth : float, optional
-        Factor of μ from call to call, at least 1. By default 1.05 where variables are kept; 1 where they start from a
-        forward pass, since there 1/μ is a step size, and nothing is to converge from call to call.
+        Factor of μ from call to call, at least 1. By default 1.05 if variables are kept; 1 if they start from a
+        forward pass, since 1/μ is then a step size, and nothing has to converge from call to call.
     mu_max : float, default 1000.0
-        Where μ stops to rise.
+        The value at which μ stops rising.
     alpha : float, default 1.0
         Weight α > 0 of a prox term α/2 ‖θ − θ_old‖², without which the last map's problem may have no minimiser.
     theta_steps : int, default 5
-        Fletcher–Reeves steps in each hidden θ_l.
+        Number of Fletcher–Reeves steps in each hidden θ_l.
     a_steps : int, default 1
-        Gauss–Newton steps in each a_l.
+        Number of Gauss–Newton steps in each a_l.
     variables : {"kept", "forward"}, default "kept"
         As for `Lifted`.
     sweeps : int, default 1
@@ -53,8 +53,8 @@ class MAC(Lifted):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers,
-        its loss names no transfer, or the batch has changed under kept variables.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
+        if its loss names no transfer, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if Newton's method does not reach its tolerance in the last map, where a larger α helps.
 
@@ -80,7 +80,7 @@ class MAC(Lifted):
         super().__init__(variables, sweeps)
 
     def __setattr__(self, name, value):
-        """Let a μ that is assigned be that of the next call."""
+        """Use a newly assigned μ in the next call."""
         if name == "mu":
             self.weight = positive_number("MAC: mu", value)
         super().__setattr__(name, value)
@@ -94,7 +94,7 @@ class MAC(Lifted):
         return TwoSplit(net, None).start(state)
 
     def schedule(self, energy):
-        """Return the blocks of one sweep: the values backwards, then the parameters, which do not feel each other."""
+        """Return the blocks of one sweep: the values backwards, then the parameters, which are independent."""
         return activations_then_parameters(
             energy.net, partial(energy.lowered_a, steps=self.a_steps),
             partial(energy.lowered_theta, alpha=self.alpha, steps=self.theta_steps))
@@ -105,14 +105,14 @@ class MAC(Lifted):
         net.loss_function.transfer_for("MAC: the last map")
 
     def directions(self, net, state, y):
-        """Return θ − θ_new for a forward pass that has been done; then μ rises."""
+        """Return θ − θ_new for a completed forward pass; then raise μ."""
         directions = super().directions(net, state, y)
         growth = self.growth or (1.05 if self.memory == "kept" else 1.0)
         self.weight = max(self.weight, min(growth * self.weight, self.mu_max))
         return directions
 
     def reset(self):
-        """Forget the lifted values, and take the first μ again."""
+        """Forget the lifted values, and go back to the first μ."""
         super().reset()
         self.weight = self.mu
 
@@ -121,7 +121,7 @@ class MAC(Lifted):
         return {**super().state_dict(), "mu": self.weight}
 
     def load_state_dict(self, values):
-        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
         instance_of("MAC: values", values, Mapping)
         rest = {name: value for name, value in values.items() if name != "mu"}
         if "mu" not in values:

@@ -1,11 +1,11 @@
-r"""The energy in which the matching loss stands between a map and its activation, with the updates of its blocks.
+r"""The energy with a matching loss between each map and its activation, and the updates of its blocks.
 
 .. math:: E(\theta, a) = L_y(\varphi_D) + \sum_{l<D} \mu_l\,[F(\varphi_l) + F^*(a_l) - \langle a_l, \varphi_l\rangle]
             + \delta\sum_l \|W_l\|^2, \qquad \varphi_l = \varphi(\theta_l, a_{l-1}),\; F' = \sigma,
 
-with the loss summed over the samples. By Fenchel and Young each bracket is ≥ 0, and 0 exactly where a_l = σ(φ_l). Where
-σ changes no faster than its argument it is ≥ ½‖a_l − σ(φ_l)‖². σ is outside of the gap: E is convex in each block, and
-no gradient needs σ′. In θ_l a block is LocoProp-M's problem with target a_l, in a_l it is an `ActivationProblem`.
+with the loss summed over the samples. By Fenchel and Young each bracket is ≥ 0, and 0 exactly where a_l = σ(φ_l). If σ
+has Lipschitz constant 1, it is ≥ ½‖a_l − σ(φ_l)‖². Since σ is outside the gap, E is convex in each block, and no
+gradient needs σ′. The block θ_l is LocoProp-M's problem with target a_l; the block a_l is an `ActivationProblem`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MatchingEnergy(LiftedEnergy):
         return self.net.phi[l].forward(variables.theta[l], variables.a[l - 1])
 
     def terms(self, variables):
-        """Return the loss, the matching losses, and the weight decay where there is one; inf for a beyond σ's range."""
+        """Return the loss, the matching losses, and the weight decay if there is any; inf for a outside σ's range."""
         D = self.net.depth
         terms = {"loss": self.loss(self.phi(D, variables)),
                  "matching": sum(self.mu[l] * self.matching(l, variables) for l in range(1, D))}
@@ -67,7 +67,7 @@ class MatchingEnergy(LiftedEnergy):
         return float((f.integral(phi) + f.conjugate(a) - a * phi).sum(dtype=np.float64))  # Matching energy
 
     def gradient(self, block, l, variables):
-        """Return ∂E in θ_l or a_l; at an end of the range of σ the shortest of the subgradients."""
+        """Return ∂E in θ_l or a_l; at an end of the range of σ, the shortest subgradient."""
         known_name("MatchingEnergy: block", block, ("theta", "a"))
         if block == "theta":
             z, (f, target) = self.phi(l, variables), self.goal(l, variables)
@@ -79,7 +79,7 @@ class MatchingEnergy(LiftedEnergy):
         return self.mu[l] * (problem.nearest(f.inverse(a), q) - q)  # Matching gradient
 
     def goal(self, l, variables):
-        """Return the transfer in map l's matching loss, and its target: a_l, or that of the network's loss."""
+        """Return the transfer in map l's matching loss, and its target: a_l or, on the last map, y."""
         if l == self.net.depth:
             return self.net.loss_function.transfer_for("MatchingEnergy: the last map"), self.target
         return self.net.sigma[l], variables.a[l]
@@ -89,8 +89,8 @@ class MatchingEnergy(LiftedEnergy):
     def best_theta(self, l, variables, alpha, around=None):
         r"""Return the argmin in θ_l of E plus α/2 ‖θ_l − θ⁰‖²: LocoProp-M's problem with target a_l.
 
-        Weight decay pulls W only. It is taken into the anchor: W⁰ becomes shorter, and the column of ones longer, so
-        that one damping serves W and b.
+        Weight decay acts on W only. It is absorbed into the anchor: W⁰ is shortened, and the column of ones stretched,
+        so that one damping serves W and b.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class MatchingEnergy(LiftedEnergy):
         alpha : float
             α > 0.
         around : list, optional
-            Of θ⁰, as ``variables.theta``, which it is by default.
+            The θ⁰ of all maps, a list like ``variables.theta``, which is the default.
         """
         a, theta = variables.a[l - 1], (variables.theta if around is None else around)[l].copy()
         xp, damping = array_module(a), alpha + 2 * self.decay
@@ -114,7 +114,7 @@ class MatchingEnergy(LiftedEnergy):
         return theta
 
     def problem_a(self, l, variables):
-        """Return the `ActivationProblem` in a_l, of E/μ_l."""
+        """Return the `ActivationProblem` of E/μ_l in a_l."""
         theta, kappa = variables.theta[l + 1], self.mu[l + 1] / self.mu[l]
         return ActivationProblem(self.net.sigma[l], self.phi(l, variables), theta[:-1], theta[-1],
                                  *self.goal(l + 1, variables), kappa)
@@ -124,11 +124,11 @@ class MatchingEnergy(LiftedEnergy):
         return self.problem_a(l, variables).newton()
 
     def fixed_point(self, l, variables, steps):
-        """Return a_l after so many fixed point iterations."""
+        """Return a_l after `steps` fixed point iterations."""
         return self.problem_a(l, variables).fixed_point(variables.a[l], steps)
 
     def proximal_gradient(self, l, variables, steps):
-        """Return a_l after so many steps of proximal gradient descent."""
+        """Return a_l after `steps` steps of proximal gradient descent."""
         return self.problem_a(l, variables).proximal_gradient(variables.a[l], steps)
 
 
@@ -136,7 +136,7 @@ class MatchingMethod(Lifted):
     """Base class of the methods on a matching energy; a subclass defines `energy` and `schedule`."""
 
     def start(self, net, state):
-        """Return θ and the activations of the forward pass; z is no variable."""
+        """Return θ and the activations of the forward pass; z is not a variable."""
         return Variables(list(state.theta), None, list(state.a))
 
     def check_network(self, net):

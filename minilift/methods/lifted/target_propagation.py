@@ -1,19 +1,19 @@
-r"""Target propagation (Lee, Zhang, Fischer, Bengio 2015): each map has a target of its own, made by learned inverses.
+r"""Target propagation (Lee, Zhang, Fischer, Bengio 2015): each map has its own target, made by learned inverses.
 
 With the values h_l of the forward pass (h_D is the output), inverse maps :math:`g_l(h) = \tau(\tilde h\,\psi_l)` and
-the gradient of the summed loss, targets come down from
+the gradient of the summed loss, the targets are, from the output down,
 
 .. math:: t_D = h_D - \beta\,\partial L_y/\partial h_D, \qquad
             t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l).
 
-The difference corrects what g_l is wrong by at h_l: if no target differs from its value, none does below. Each map
+The difference corrects the error of g_l at h_l: if a target equals its value, so do the targets below. Each map
 then descends on its own local loss, and each inverse on its own reconstruction of noisy values,
 
 .. math:: \theta_l:\; \tfrac12\|f_l(h_{l-1}) - t_l\|^2, \qquad
             \psi_l:\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \quad \tilde h = h_{l-1} + \sigma\varepsilon,
 
 with :math:`f_l = \sigma_l \circ \varphi(\theta_l, \cdot)`. Below the first target nothing passes through a
-transposed W. Programs scale the two losses differently; here both sum over units and have the factor ½.
+transposed W. Implementations scale the two losses differently; here both sum over units and have the factor ½.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from minilift.support.arguments import instance_of, known_name, number_between, 
 class TargetPropagation(Method):
     r"""Target propagation; `direction` returns the gradients of the local losses divided by β, for any optimizer.
 
-    So they have the size of a gradient: that of the last map is ∇J, and with inverses that were the transposed
-    derivatives all would be, as β → 0. The weight of a sample is that of the network's loss.
+    So they have the size of a gradient: that of the last map is ∇J, and if the inverses had the transposed
+    derivatives, all of them would tend to ∇J as β → 0. The weight of a sample is that of the network's loss.
 
-    A call takes all of its values from before: targets from the inverses as they were, and a step of these from the
-    maps as they were.
+    A call uses only old values: the targets come from the inverses before the call, and the step of the inverses from
+    the maps before the call.
 
     Parameters
     ----------
@@ -46,17 +46,17 @@ class TargetPropagation(Method):
         Step β of the first target along the gradient of the summed loss.
     variant : {"difference", "lee"}, default "difference"
         "lee": as published, the last map takes ∇J and the first target is that of its input,
-        :math:`t_{D-1} = h_{D-1} - \beta\,\partial L_y/\partial h_{D-1}`. "difference": it is that of the output, and
-        the last map has an inverse too (Meulemans et al. 2020).
+        :math:`t_{D-1} = h_{D-1} - \beta\,\partial L_y/\partial h_{D-1}`. "difference": the first target is that of the
+        output, and the last map has an inverse too (Meulemans et al. 2020).
     rate : float, default 0.01
         Learning rate of the inverse maps.
     sigma : float, default 0.1
-        Standard deviation of the noise ε, which makes the inverses good around the values too.
+        Standard deviation σ of the noise, which makes the inverses accurate around the values too.
     transfer : str, optional
-        Name of the transfer τ of all inverses, "identity" for linear ones. By default that of the network after map
-        l − 1, whose values g_l returns.
+        Name of the transfer τ of all inverses, "identity" for linear ones. By default τ of g_l is the network's
+        transfer after map l − 1, whose values g_l returns.
     seed : int, default 0
-        Of the inverse maps, drawn in the first call, and of the noise. Where another one is assigned, both begin anew.
+        Seed of the inverse maps, drawn in the first call, and of the noise. Assigning another one resets both.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class TargetPropagation(Method):
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: if the network is no chain of Linear maps with elementwise transfers.
+        For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class TargetPropagation(Method):
         self.seed = seed
 
     def __setattr__(self, name, value):
-        """Begin anew where a seed is assigned."""
+        """Start afresh when a seed is assigned."""
         if name == "seed":
             whole_number("TargetPropagation: seed", value, least=0)
         super().__setattr__(name, value)
@@ -116,7 +116,7 @@ class TargetPropagation(Method):
         return range(2, net.depth + (self.variant == "difference"))
 
     def prepare(self, net):
-        """Draw the inverse maps if there are none, and have them on the network's backend."""
+        """Draw the inverse maps if there are none, and move them to the network's backend."""
         if not self.psi:
             self.psi = {l: self.inverse_map(net, l).initial_theta(self.rng).astype(net.dtype)
                         for l in self.inverted(net)}
@@ -135,7 +135,7 @@ class TargetPropagation(Method):
         return self.inverse_transfer(net, l).forward(self.inverse_map(net, l).forward(self.psi[l], h))
 
     def directions(self, net, state, y):
-        """Return the gradients of the local losses over β; then train the inverses."""
+        """Return the gradients of the local losses divided by β; then train the inverses."""
         refuse_all_but_chains(self, net)
         self.prepare(net)
         D, weight = net.depth, net.loss_function.weight(len(state.a[0]))
@@ -152,7 +152,7 @@ class TargetPropagation(Method):
         return net.phi[l].adjoint_theta(state.a[l - 1], g)  # DTP direction
 
     def differences(self, net, state, y):
-        """Return [None, h_1 − t_1, …, h_D − t_D], which for the last map of "lee" is what gives it ∇J."""
+        """Return [None, h_1 − t_1, …, h_D − t_D]; for "lee" the last one is what gives the last map ∇J."""
         theta, z, a, D = state.theta, state.z, state.a, net.depth
         loss = net.loss_function
         off = [None] * D + [self.beta / loss.weight(len(z[D])) * loss.gradient(z[D], y)]
@@ -178,7 +178,7 @@ class TargetPropagation(Method):
         return h + self.sigma * net.xp.asarray(noise)
 
     def reconstruct(self, net, l, h, theta):
-        """Return ½‖g_l(f_l(h)) − h‖², a mean over samples, and its gradient in ψ_l."""
+        """Return ½‖g_l(f_l(h)) − h‖², averaged over samples, and its gradient in ψ_l."""
         sigma, tau, phi = Identity() if l == net.depth else net.sigma[l], self.inverse_transfer(net, l), net.phi[l]
         above, inverse = sigma.forward(phi.forward(theta, h)), self.inverse_map(net, l)
         u = inverse.forward(self.psi[l], above)
@@ -194,7 +194,7 @@ class TargetPropagation(Method):
         return {**state, "rng": np.array(json.dumps(self.rng.bit_generator.state))}
 
     def load_state_dict(self, values):
-        """Take back what `state_dict` returned, all of it or, if something is wrong with it, nothing."""
+        """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
         instance_of("TargetPropagation: values", values, Mapping)
         expected = [f"psi/{l}" for l in range(2, len(values) + 1)] + ["rng"] * bool(values)
         if sorted(values) != sorted(expected):

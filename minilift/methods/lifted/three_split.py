@@ -4,8 +4,8 @@ r"""The energy in which θ, z and a are all variables, with the argmin of each o
             + \tfrac{\rho}{2}\|z_l - \varphi(\theta_l, a_{l-1})\|^2, \qquad \sigma_D = \mathrm{id},
 
 with the loss summed over the samples. It is ProxProp (3) with one more variable, the output. Without a_D the loss
-takes z_D itself, and a multiplier may be added for the gap z_D − φ_D. Each block's argmin is closed: damped least
-squares in θ_l and in a_l, single numbers in z_l, the prox of the loss in the output. The weight α of a proximal term
+takes z_D itself, and a multiplier may be added for the gap z_D − φ_D. Each block's argmin has a closed form: damped
+least squares in θ_l and in a_l, entry by entry in z_l, the prox of the loss in the output. A proximal term
 ``α/2 ‖v − v_old‖²`` may be added in any block.
 """
 
@@ -33,7 +33,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
     split_output : bool, default True
         Whether there is a variable a_D between z_D and the loss.
     multiplier : {None, "output", "gap"}
-        What the multiplier u is multiplied with: z_D, or z_D − φ_D.
+        What the multiplier u multiplies: z_D, or z_D − φ_D.
     """
 
     def __init__(self, net, y, gamma=1.0, rho=1.0, split_output=True, multiplier=None):
@@ -44,9 +44,9 @@ class ThreeSplit(Penalties, LiftedEnergy):
             known_name("ThreeSplit: multiplier", multiplier, ("output", "gap"))
 
     def phi(self, l, theta, a):
-        """Return φ(θ_l, a_{l−1}); in a sweep it is not made anew for the arrays of the forward pass or the last ones.
+        """Return φ(θ_l, a_{l−1}); in a sweep it is reused for the arrays of the forward pass and for the last ones.
 
-        So z_l and θ_l share it where they follow each other.
+        So z_l and θ_l share it when one follows the other.
         """
         for known_theta, known_a, value in self.known:
             if theta[l] is known_theta and a[l - 1] is known_a:
@@ -57,7 +57,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return value
 
     def terms(self, variables):
-        """Return the loss, the penalties on the activations, on the output and on the maps, the multiplier's term."""
+        """Return the loss, the penalties on activations, output and maps, and the multiplier's term."""
         theta, z, a, u = variables
         D, output = self.net.depth, (variables.a if self.split_output else variables.z)[self.net.depth]
         terms = {"loss": self.loss(output),
@@ -70,12 +70,12 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return terms
 
     def multiplied(self, variables):
-        """Return what the multiplier is multiplied with."""
+        """Return what the multiplier multiplies."""
         theta, z, a, _ = variables
         return z[-1] if self.multiplier == "output" else -self.map_gap(self.net.depth, theta, a, z)
 
     def gradient(self, block, l, variables):
-        """Return ∂E in block "theta", "z" or "a" number l, or in the multiplier where there is one."""
+        """Return ∂E in block "theta", "z" or "a" number l, or in the multiplier if there is one."""
         known_name("ThreeSplit: block", block, ("theta", "z", "a") + ("multiplier",) * (self.multiplier is not None))
         theta, z, a, u = variables
         last = l == self.net.depth
@@ -98,14 +98,14 @@ class ThreeSplit(Penalties, LiftedEnergy):
     # ---- the argmin of each block
 
     def wanted(self, l, variables):
-        """Return the values that map l should give: z_l, and on the last map the multiplier's share."""
+        """Return the target of map l: z_l, on the last map plus the multiplier's share."""
         z_l = variables.z[l]
         return z_l + variables.multiplier / self.rho if l == self.net.depth and self.multiplier == "gap" else z_l
 
     def best_theta(self, l, variables, alpha=0.0, bias=True):
-        r"""Return θ_l: damped least squares with target z_l, ProxProp (11) with another target.
+        r"""Return θ_l: damped least squares with target z_l, that is, ProxProp (11) with another target.
 
-        Without α it is, of all minimisers, the one nearest to the old θ_l. Without bias that row stays as it is.
+        Without α it is the minimiser nearest to the old θ_l. Without bias, the bias row stays as it is.
         """
         z = self.phi(l, variables.theta, variables.a)
         gap, gram = SquaredGap(z, z - self.wanted(l, variables)), self.net.phi[l].gram(variables.a[l - 1], bias=bias)
@@ -115,14 +115,14 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return new
 
     def best_bias(self, l, variables, alpha=0.0):
-        """Return θ_l with the best b for its W: the mean of what W leaves of the target."""
+        """Return θ_l with the best b for its W: the mean of the target minus aW."""
         rest = self.phi(l, variables.theta, variables.a) - self.wanted(l, variables)
         new = variables.theta[l].copy()
         new[-1] -= rest.sum(axis=0) / (len(rest) + alpha / self.rho)  # dlADMM b
         return new
 
     def best_z(self, l, variables, alpha=0.0):
-        """Return z_l: of each entry the fit of σ(z) to a_l and of z to φ_l; without a_D the prox of the loss."""
+        """Return z_l: entry by entry, σ(z) is fitted to a_l and z to φ_l; for z_D without a_D, the prox of the loss."""
         phi, last, weight = self.phi(l, variables.theta, variables.a), l == self.net.depth, self.rho + alpha
         if last and self.multiplier:
             phi = phi - variables.multiplier / self.rho
@@ -133,7 +133,7 @@ class ThreeSplit(Penalties, LiftedEnergy):
         return fit_transfer(sigma, variables.a[l], centre, weight / self.gamma, out=centre)  # Lifted z
 
     def best_a(self, l, variables, alpha=0.0):
-        """Return a_l: damped least squares with target z_{l+1} around σ(z_l); in the output the prox of the loss."""
+        """Return a_l: damped least squares with target z_{l+1} around σ(z_l); for the output, the prox of the loss."""
         z, weight = variables.z[l], self.gamma + alpha
         if l == self.net.depth:
             return self.best_output(between(z, variables.a[l], alpha / weight), weight)
@@ -157,7 +157,7 @@ class ThreeSplitMethod(Lifted):
         return Variables(list(state.theta), list(state.z), list(state.a), net.xp.zeros_like(state.z[net.depth]))
 
     def check_network(self, net):
-        """Raise an error unless the network is a chain of Linear maps with transfers that `fit_transfer` takes."""
+        """Raise an error unless the network is a chain of Linear maps with transfers that `fit_transfer` accepts."""
         super().check_network(net)
         for l in range(1, net.depth):
             if net.sigma[l].pieces is None and falls(net.sigma[l], net.xp, net.dtype):

@@ -4,7 +4,7 @@ r"""The energy in which each layer has one lifted value v_l, predicted from the 
 
 with the loss summed over the samples. With latent "post" the value is :math:`v_l = a_l` and σ stands outside the map,
 :math:`f_l = \sigma_l(\varphi(\theta_l, a_{l-1}))`: the penalty of MAC. With "pre" it is :math:`v_l = z_l` and σ stands
-inside, :math:`f_l = \varphi(\theta_l, \sigma_{l-1}(z_{l-1}))`; X is not passed through a σ. The partial gradients are
+inside, :math:`f_l = \varphi(\theta_l, \sigma_{l-1}(z_{l-1}))`; X passes through no σ. The partial gradients are
 
 .. math:: \text{post:}\quad \partial E/\partial a_l = \mu e_l + g_{l+1}W_{l+1}^T, \qquad
             g_l = -\mu\,\sigma'(u_l) \odot e_l
@@ -16,8 +16,8 @@ with the errors :math:`e_l = v_l - f_l`, the maps' values u_l, and :math:`g_l = 
 of the loss for l = D. The gradient in θ_l is :math:`\tilde a_{l-1}^T g_l`, as in backpropagation.
 
 On a graph the second term is a sum over the maps and joins that read the value, by their adjoints, and the gradient in
-a shared θ a sum over its uses. Each join has a value and a penalty, like a map. Values that depend on no parameters,
-such as a time step of X, are data and stay.
+a shared θ is a sum over its uses. Each join has a value and a penalty, like a map. Values that depend on no parameters,
+such as a time step of X, are data and stay fixed.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from minilift.support.arguments import known_name, positive_number
 
 
 class Seen(NamedTuple):
-    """What E sees of layer l.
+    """What E depends on at layer l.
 
     Attributes
     ----------
     inputs : list of arrays
-        What map or join l reads: a_{l−1} on a chain, or σ(z_{l−1}).
+        What map or join l reads: on a chain a_{l−1}, or σ(z_{l−1}).
     u : array
         φ(θ_l, inputs).
     error : array or None
-        e_l, None on the last layer.
+        e_l; None on the last layer.
     gradient : array
         g_l = ∂E/∂u_l.
     """
@@ -58,20 +58,20 @@ class Seen(NamedTuple):
 class TwoSplit(LiftedEnergy):
     r"""The two-split quadratic energy of one batch.
 
-    Its variables hold a_1, …, a_{D−1} in `a` for "post", z_1, …, z_{D−1} in `z` for "pre"; and X in slot 0 of `a`.
+    Its variables hold a_1, …, a_{D−1} in `a` for "post", z_1, …, z_{D−1} in `z` for "pre", and X in slot 0 of `a`.
 
     Parameters
     ----------
     net : Network
-        With transfers that are functions of their input alone: no dropout, no batch norm.
+        One whose transfers depend only on their input: no dropout, no batch norm.
     y : targets or None
-        None will do for `start`.
+        None is enough for `start`.
     mu : float, default 1.0
         Weight μ of the penalties.
     latent : {"post", "pre"}, default "post"
     fixed : Variables, optional
-        Where predictions f_l and all derivatives of maps and transfers are taken, if not at the variables themselves.
-        `gradient` is then no gradient of `value`, but what predictive coding puts in its place.
+        The point at which predictions f_l and all derivatives of maps and transfers are taken; by default the variables
+        themselves. With it `gradient` is not the gradient of `value`, but predictive coding's substitute for it.
     """
 
     def __init__(self, net, y, mu=1.0, latent="post", fixed=None):
@@ -98,12 +98,12 @@ class TwoSplit(LiftedEnergy):
         return [l for l in range(1, self.net.depth) if self.net.learns[l]]
 
     def terms(self, variables):
-        """Return the loss and the penalties "error 1", …, one of each lifted value."""
+        """Return the loss and the penalties "error 1", …, one for each lifted value."""
         errors = {f"error {l}": self.mu / 2 * squared_norm(self.layer(l, variables).error) for l in self.lifted}
         return {"loss": self.loss(self.layer(self.net.depth, variables).u), **errors}
 
     def layer(self, l, variables):
-        """Return what is `Seen` of layer l."""
+        """Return `Seen` for layer l."""
         at = variables if self.fixed is None else self.fixed
         read = [self.reading(j, at) for j in self.net.inputs[l]]
         u = self.net.phi[l].forward(variables.theta[self.net.owner[l]], *read)
@@ -146,7 +146,7 @@ class TwoSplit(LiftedEnergy):
         return [found.get(l) for l in range(net.depth)]
 
     def signals(self, layers, readers, variables):
-        """Return {j: the sum of what comes to value j, through their adjoints, from some maps and joins}."""
+        """Return {j: sum of the signals that reach value j from the given maps and joins, by their adjoints}."""
         net, sums = self.net, {}
         for c in readers:
             parts = net.phi[c].adjoint_inputs(variables.theta[net.owner[c]], layers[c].gradient, layers[c].inputs)
@@ -155,7 +155,7 @@ class TwoSplit(LiftedEnergy):
         return sums
 
     def latent_gradient(self, l, layer, signal, variables):
-        """Return ∂E/∂v_l from what is `Seen` of layer l and the signal that comes to its value."""
+        """Return ∂E/∂v_l from `Seen` of layer l and the signal that reaches its value."""
         if self.latent == "pre":
             z, sigma = (variables if self.fixed is None else self.fixed).z[l], self.net.sigma[l]
             signal = sigma.adjoint(z, *sigma.apply(z), signal)
@@ -168,8 +168,8 @@ class TwoSplit(LiftedEnergy):
     def lowered_theta(self, l, variables, alpha, steps):
         r"""Return θ_l with a lower E + α/2 ‖θ − θ_old‖².
 
-        In a hidden map it is the local problem of SIBP, for each unit, with the target a_l: a few steps of `steps`
-        Fletcher–Reeves. In the last it is convex, and solved.
+        For a hidden map this is SIBP's local problem, per unit, with target a_l: `steps` Fletcher–Reeves steps are
+        taken. For the last map it is convex, and is solved.
         """
         phi, theta, a = self.net.phi[l], variables.theta[l], variables.a[l - 1]
         u = phi.forward(theta, a)
@@ -182,14 +182,14 @@ class TwoSplit(LiftedEnergy):
         return theta - fletcher_reeves(problem, steps).value  # MAC W
 
     def lowered_a(self, l, variables, steps):
-        """Return a_l with a lower E, by Gauss–Newton steps of each sample."""
+        """Return a_l with a lower E, by Gauss–Newton steps for each sample."""
         prediction = variables.a[l] - self.layer(l, variables).error
         model = partial(self.model, l + 1, variables=variables)
         return fit_inputs(self.net.phi[l + 1], variables.theta[l + 1], model, variables.a[l], prediction, self.mu,
                           steps)  # MAC a
 
     def model(self, l, u, variables):
-        """Return the `Model` of what E says of u_l, of each sample, with the Gauss–Newton part of its curvature."""
+        """Return the `Model` of E as a function of u_l, per sample, with the Gauss–Newton part of its curvature."""
         error, gradient = self.seen(l, u, variables)
         if l == self.net.depth:
             loss, f = self.net.loss_function, self.net.loss_function.transfer_for("TwoSplit: the last map")
