@@ -350,7 +350,7 @@ class Network(Settings):
         return float((self.loss_function.predict(self.outputs(X)) == y).mean())
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return labels (N,) for a classification loss, otherwise outputs (N, n), as a NumPy array."""
+        """Return labels (N,) for a classification loss, else the loss's transfer of the outputs (N, n), on the host."""
         return to_numpy(self.loss_function.predict(self.outputs(self.checked_input(X))))
 
     def predict_proba(self, X: Any) -> np.ndarray:
