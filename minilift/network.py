@@ -350,7 +350,7 @@ class Network(Settings):
         return float((self.loss_function.predict(self.outputs(X)) == y).mean())
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return labels (N,) for a classification loss, else the loss's transfer of the outputs (N, n), on the host."""
+        """Return labels (N,) for a classification loss, else the transfer of the outputs (N, n), as a NumPy array."""
         return to_numpy(self.loss_function.predict(self.outputs(self.checked_input(X))))
 
     def predict_proba(self, X: Any) -> np.ndarray:
