@@ -93,7 +93,7 @@ def boolean(what, value):
 
 
 def is_floating(*values, axes=(2,)):
-    """Return whether all `values` are unmasked arrays of real floating-point numbers with `axes` numbers of axes."""
+    """Return whether all `values` are unmasked real floating-point arrays whose number of axes is in `axes`."""
     return all(getattr(value, "ndim", 0) in axes and getattr(value.dtype, "kind", "") == "f"
                and not isinstance(value, np.ma.MaskedArray) for value in values)
 
