@@ -137,8 +137,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     objective : callable, optional
         For a method: ``objective(block, theta)``, a number that θ_l − d_l should minimise.
 
-        A method given with neither `like` nor `objective` is run and checked for what holds of every method; but what
-        it computes cannot be judged, and the report says so and does not pass.
+        A method with neither of these, and not one of the package's, is run and checked for what holds of every method;
+        but what it computes cannot be judged, and the report says so and does not pass.
     seed : int, default 0
     backend : {"numpy", "cupy"}, optional
         Where the thing is run; by default NumPy, or the backend of the network. References are computed on the host.

@@ -952,7 +952,7 @@ def of_call(node):
     if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
         for text in other_subscripts(arguments[0].value):
             yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
-    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # like integers, it is of them
+    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # made like integers, it holds only those
         yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("dtype", ast.Name("float", ast.Load()))])
     if name == "transpose" and len(arguments) > 3:
         for k, j in itertools.combinations(range(len(arguments)), 2):

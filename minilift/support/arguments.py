@@ -118,7 +118,7 @@ def wrong_class(what, value, cls, example=""):
 
 
 def function(what, value, arguments, count=1):
-    """Return `value` if it can be called with `count` arguments and is not a class, a call of which makes an object.
+    """Return `value` if it can be called with `count` arguments and is not a class, calling which makes an object.
 
     A `count` of None allows any number, for functions whose argument names decide what they are given.
     """
