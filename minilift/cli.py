@@ -1,8 +1,8 @@
-"""The `minilift` command: finds the module of a subcommand, and turns a user's mistake into one line.
+"""The `minilift` command: find the module of a subcommand, and report a user's mistake in one line.
 
-A module that serves a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It is
-imported only when its subcommand is called. What stops a command is told in one line; `minilift.support.terminal` says
-how, and with which exit code.
+A module that implements a subcommand has `add_arguments(parser)` and `run(arguments)`, which returns the exit code. It
+is imported only when its subcommand is called. Whatever stops a command is reported in one line;
+`minilift.support.terminal` defines how, and with which exit code.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, stricter: no abbreviated options, no empty values; for an unknown name it gives the nearest.
+    """A stricter argparse parser: no abbreviated options, no empty values; it suggests the nearest to an unknown name.
 
     The types of its numbers are `minilift.support.options.whole` and `decimal`.
     """
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         return arguments, []
 
     def hint(self, word):
-        """Return what is said of a word that is unknown: what it is called here, or all that there is."""
+        """Return the hint about an unknown word: its name here, or all that are available."""
         known = [one.option_strings[-1] for one in self._actions if one.option_strings and one.dest != "help"]
         alone = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
         if word.startswith("-"):
@@ -74,18 +74,18 @@ class Parser(argparse.ArgumentParser):
                                         "--optimizer": OPTIMIZERS})
 
     def _print_message(self, message, file=None):
-        """Write a message, and let it be known if that fails (argparse goes on in silence)."""
+        """Write a message, and raise an error if that fails (argparse would continue silently)."""
         if message:
             (file or sys.stderr).write(message)
 
     def _get_value(self, action, text):
-        """Refuse an empty value, which every library understands in its own way."""
-        if not text.strip() and not isinstance(action, argparse._SubParsersAction):  # which passes on all that follows
+        """Refuse an empty value, which every library interprets in its own way."""
+        if not text.strip() and not isinstance(action, argparse._SubParsersAction):  # these pass on all that follows
             raise argparse.ArgumentError(action, f"expected a value, got {text!r}")
         return super()._get_value(action, text)
 
     def _check_value(self, action, value):
-        """Refuse a value that is not one of the choices, with the nearest one (argparse names them all)."""
+        """Refuse a value that is not one of the choices, suggesting the nearest one (argparse lists them all)."""
         if action.choices is not None and value not in action.choices:
             from minilift.datasets import SETS
 
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv=None):
-    """Run the command line `argv` (default: that of the process) and return the exit code."""
+    """Run the command line `argv` (by default that of the process) and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     prog = " ".join(["minilift", *[word for word in argv[:1] if word in COMMANDS]])
     return exit_code_of(prog, run_command, argv)
@@ -166,10 +166,10 @@ complete -o default -F _minilift minilift
 
 
 class Completion(argparse.Action):
-    """Print a function of bash that completes commands and options, and files where none of these fits."""
+    """Print a bash function that completes commands and options, and file names where none of these fits."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        """Print it and exit."""
+        """Print the function and exit."""
         words = {name: " ".join(words_of(parser_of(name))) for name in COMMANDS}
         cases = "\n".join(f'            {name}) words="{known}" ;;' for name, known in words.items())
         sys.stdout.write(COMPLETION.format(commands=" ".join(COMMANDS), cases=cases))
@@ -177,7 +177,7 @@ class Completion(argparse.Action):
 
 
 def words_of(parser):
-    """Return the options and subcommands of a parser, and those of the subcommands."""
+    """Return the options and subcommands of a parser, and those of its subcommands."""
     words = []
     for action in parser._actions:
         words += [option for option in action.option_strings if option.startswith("--")]

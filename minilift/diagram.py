@@ -8,10 +8,10 @@ from minilift.graph import shape_text
 from minilift.layers.activations import Identity
 from minilift.training.curves import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure
 
-COLUMNS, ROWS = 9, 4  # of the picture of a network with joins: in a row, and at most
+COLUMNS, ROWS = 9, 4  # columns in a row, and rows at most, of the picture of a network with joins
 LANE = 0.16  # between two arcs
 SHARED = (SKY, ORANGE, "#8C5A00", GREY)  # colours of shared θ
-HEIGHT = {"theta": 2, "z": 1, "a": 0}  # of the nodes of a column
+HEIGHT = {"theta": 2, "z": 1, "a": 0}  # of the nodes in a column
 
 
 def half_steps(net):
@@ -24,7 +24,7 @@ def half_steps(net):
 
 
 def has_joins(net):
-    """Whether the network is no chain."""
+    """Whether the network is not a chain."""
     return any(phi.kind == "join" for phi in net.phi[1:])
 
 
@@ -38,7 +38,7 @@ def rows_of(net):
 
 
 def lanes_of(net, row):
-    """Return {j: lane} of the values j in a row that are read in it beyond the next column; lane 0 is the highest."""
+    """Return {j: lane} for the values j in a row that are read beyond the next column of it; lane 0 is the highest."""
     here = (0, *row) if row[0] == 1 else row
     ends = {j: l for l in row for j in net.inputs[l] if j in here and j < l - 1}
     lanes, taken = {}, []
@@ -78,7 +78,7 @@ def drawn(net, numbers):
 
 
 def below_text(net, l):
-    """Return what stands below column l: its transfer, or the loss."""
+    """Return the text below column l: its transfer, or the loss."""
     if l == net.depth:
         return textwrap.fill(repr(net.loss_function), 22)
     return "" if l == 0 or is_plain_join(net, l) else repr(net.sigma[l]).replace(" → ", "\n→ ")
@@ -90,13 +90,13 @@ def is_plain_join(net, l):
 
 
 def names_text(net, l):
-    """Return what value l is called, below its shape."""
+    """Return the text, below its shape, that names value l."""
     names = ["X"] * (l == 0) + [name for name, value in net.names.items() if value == l]
     return "\n" + textwrap.fill("= " + " = ".join(names), 16, max_lines=2, placeholder=" …") if names else ""
 
 
 def colors_of(net):
-    """Return {l: colour} of θ: each that is shared has its own."""
+    """Return {l: colour} of θ; each shared θ has its own colour."""
     shared = [l for l in net.maps if net.owner.count(l) > 1]
     return {l: SHARED[shared.index(l) % len(SHARED)] if l in shared else BLUE for l in net.maps}
 
@@ -117,7 +117,7 @@ def draw_column(axes, net, l, at, colors, numbers):
     beside(axes, (x, y + (2.42 if net.phi[l].kind == "map" else 1.42)), textwrap.fill(repr(net.phi[l]), 22),
            ha="center", color=BLACK)
     text = "" if l == net.depth else "=" if is_plain_join(net, l) else rf"$\sigma_{{{l}}}$"
-    arrow(axes, z, a, text, right=has_joins(net))  # there, arcs may come in on the left
+    arrow(axes, z, a, text, right=has_joins(net))  # with joins, arcs may arrive on the left
     if l < net.depth:
         node(axes, a, f"$a_{{{l}}}$", shape_text(net.shapes[2 * l]) + names_text(net, l), GREEN,
              number=numbers.get(("a", l)))
@@ -127,7 +127,7 @@ def draw_column(axes, net, l, at, colors, numbers):
 
 
 def draw_reads(axes, net, l, at, lanes):
-    """Draw arrows from the values that map or join l reads: arcs from far ones, names of those in other rows."""
+    """Draw arrows from the values that map or join l reads: arcs for distant ones, names for those in other rows."""
     z, elsewhere = (at[l][0], at[l][1] + HEIGHT["z"]), []
     for j in dict.fromkeys(net.inputs[l]):
         if j not in at:
@@ -143,7 +143,7 @@ def draw_reads(axes, net, l, at, lanes):
 
 
 def node(axes, at, name, shape, color, box="circle,pad=0.3", number=None):
-    """Draw a node, its shape beside it, and above it its number if it has one."""
+    """Draw a node with its shape beside it and, if it has a number, that above it."""
     axes.annotate(name, at, ha="center", va="center", fontsize=12, color="white", zorder=3,
                   bbox={"boxstyle": box, "facecolor": color, "edgecolor": "none"})
     beside(axes, (at[0] + 0.17, at[1]), shape)
@@ -157,7 +157,7 @@ def beside(axes, at, text, **options):
 
 
 def arrow(axes, start, end, text="", right=False):
-    """Draw a straight arrow from node to node, with a text on the left or right of its middle."""
+    """Draw a straight arrow from node to node, with a text to the left or right of its middle."""
     axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": BLACK, "shrinkA": 16, "shrinkB": 16})
     axes.text((start[0] + end[0]) / 2 + (0.05 if right else -0.05), (start[1] + end[1]) / 2 + 0.05, text, fontsize=10,
               ha="left" if right else "right")

@@ -1,4 +1,4 @@
-"""Published files: fetched, checked by their SHA-256, and read from bytes into whole arrays or one clear error."""
+"""Fetch published files, check their SHA-256, and read the bytes into complete arrays or raise one clear error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CIFAR10_BATCH = 10000  # records in each of the six files
 
 
 class DatasetError(ValueError):
-    """A data set that is missing, damaged or not what it should be; the message says which file and why.
+    """Raised for a data set that is missing, damaged or not what it should be; the message says which file and why.
 
     Examples
     --------
@@ -42,18 +42,18 @@ class DatasetError(ValueError):
     """
 
 
-# Bytes are unpacked and read here: pooch's Decompress and Untar write all that comes out to disk beside the file,
-# without a bound; load_svmlight_file would make scikit-learn needed by whoever only loads USPS; SciPy reads neither IDX
-# nor CIFAR's records. What a reader here takes is bounded before it is made.
+# Bytes are unpacked and read here: pooch's Decompress and Untar write everything to disk beside the file, without a
+# bound; load_svmlight_file would make scikit-learn a requirement just to load USPS; SciPy reads neither IDX nor CIFAR's
+# records. Here the memory of each reader is bounded before it is allocated.
 
 
 def decompress(packed, name, largest):
-    """Return the contents of gzip (name ends in .gz) or bzip2 data, which must not exceed `largest` bytes."""
+    """Return the contents of gzip data (if `name` ends in .gz) or bzip2 data, which must not exceed `largest` bytes."""
     opener = bz2.open if str(name).endswith(".bz2") else gzip.open
     try:
         with opener(io.BytesIO(packed)) as file:
             contents = file.read(largest + 1)
-    except Exception as error:  # EOFError, OSError, zlib.error, … by the kind of damage
+    except Exception as error:  # EOFError, OSError, zlib.error, …, depending on the damage
         raise DatasetError(f"{name}: cannot be unpacked, it is truncated or damaged ({error})") from error
     if len(contents) > largest:
         raise DatasetError(f"{name}: unpacks to more than the {largest} bytes that it should have at most")
@@ -61,7 +61,7 @@ def decompress(packed, name, largest):
 
 
 def read_tar(archive, name, members):
-    """Return {file name: bytes} of the `members`, in any folder of the archive; nothing goes to disk."""
+    """Return {file name: bytes} of the `members`, in any folder of the archive; nothing is written to disk."""
     contents = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
@@ -86,7 +86,7 @@ def parse_idx(data, name):
     """Return the uint8 array of a file in MNIST's idx format (a read-only view of the bytes `data`).
 
     Format: two zero bytes, the type (8: unsigned byte, the only one read here), the number of dimensions, the
-    dimensions as big-endian 32-bit numbers, the values in row-major order and nothing else.
+    dimensions as big-endian 32-bit numbers, and the values in row-major order, with nothing after them.
     """
     if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 4:
         raise DatasetError(f"{name}: is not an idx file of bytes: it should begin with 00 00 08 and 1 to 4 "
@@ -106,7 +106,7 @@ def parse_idx(data, name):
 def parse_cifar10(data, name):
     """Return images (N, 32, 32, 3) and labels (N,), both uint8, of a file of CIFAR-10's binary edition.
 
-    Format: records of 3073 bytes, the label and the red, green and blue planes, row by row.
+    Format: records of 3073 bytes, each with the label and the red, green and blue planes, row by row.
     """
     if not data or len(data) % CIFAR10_RECORD:
         raise DatasetError(f"{name}: should be records of {CIFAR10_RECORD} bytes, has {len(data)} bytes")
@@ -122,17 +122,17 @@ LIBSVM_LINE = re.compile(rb"[0-9.eE+-]+(?:[ \t]+[0-9]+:[0-9.eE+-]+)*[ \t\r]*")
 def parse_libsvm(data, name, shape):
     """Return X, shape (N, n), float32, and whole-numbered labels (N,), int64, of a file in libsvm's format.
 
-    Format: a sample a line, "label index:value index:value …", indices rising from 1; what is left out is 0.
+    Format: one sample per line, "label index:value index:value …", with indices rising from 1; omitted values are 0.
 
     Parameters
     ----------
     data : bytes
     name : str
-        What errors call the file.
+        The name of the file in errors.
     shape : (int, int)
-        The samples and features that it should have.
+        The numbers of samples and features that it should have.
     """
-    lines = data.rstrip().split(b"\n", shape[0])  # never more parts than one too many
+    lines = data.rstrip().split(b"\n", shape[0])  # at most one part too many
     if len(lines) != shape[0]:
         found = "more" if len(lines) > shape[0] else len(lines)
         raise DatasetError(f"{name}: should have {shape[0]} lines, has {found}")
@@ -166,13 +166,13 @@ def parse_npz(data, name, shapes):
 
 
 def parse_npy(archive, member, shape):
-    """Return one array of an open zip archive; its header must say `shape` before values are looked at."""
+    """Return one array of an open zip archive; its header must state `shape` before values are read."""
     info = archive.getinfo(member)
     if info.file_size > 8 * math.prod(shape) + 4096:
         raise ValueError(f"{member} has {info.file_size} bytes, too many for an array of shape {shape}")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member} is packed in a way that NumPy does not use")
-    with archive.open(info) as packed_member:  # a size given bounds the memory; read() alone does not
+    with archive.open(info) as packed_member:  # giving a size bounds the memory; read() alone does not
         file = io.BytesIO(packed_member.read(info.file_size))
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -198,12 +198,12 @@ def check_labels(labels, n_classes, name):
 
 @dataclass(frozen=True)
 class Published:
-    """A published file: address, SHA-256, and what is in it, {name: its SHA-256, or None if unknown}."""
+    """A published file: its address, SHA-256 and contents, {name: SHA-256, or None if unknown}."""
 
     url: str
     sha256: str
     contents: dict = field(repr=False)
-    largest: int  # bytes that it may have at most, packed or unpacked
+    largest: int  # bytes, at most, packed or unpacked
 
     @property
     def name(self):
@@ -268,7 +268,7 @@ def data_root(folder=None):
     if chosen:
         try:
             return Path(chosen).expanduser()
-        except RuntimeError as error:  # of ~name, where nobody is called so
+        except RuntimeError as error:  # for ~name, if there is no such user
             raise DatasetError(f"folder: {str(chosen)!r} must be the path of a folder ({error})") from error
     import pooch
 
@@ -276,7 +276,7 @@ def data_root(folder=None):
 
 
 def places(name, root):
-    """Return the folders where files of the set `name` may lie, the preferred one first."""
+    """Return the folders where files of the set `name` may be, the preferred one first."""
     own = Path(root) / name
     return [own, own / "cifar-10-batches-bin", Path(root), Path(root) / "cifar-10-batches-bin"]
 
@@ -287,7 +287,7 @@ def find(filename, folders):
 
 
 def fetch(name, folder=None):
-    """Return {name: bytes} of the unpacked, checked files of a published set, downloading what is missing."""
+    """Return {name: bytes} of the unpacked, checked files of a published set, downloading any that are missing."""
     root = data_root(folder)
     contents = {}
     for published in PUBLISHED[name]:
@@ -299,7 +299,7 @@ REPLACE = "delete it, or keep it elsewhere if it belongs to another set, and a n
 
 
 def unpacked(name, published, root):
-    """Return what a published file contains, if all of it lies unpacked in the folder, else None."""
+    """Return the contents of a published file, if all of them are unpacked in the folder, else None."""
     paths = {member: find(member, places(name, root)) for member in published.contents}
     if None in paths.values() or None in published.contents.values():
         return None
@@ -310,7 +310,7 @@ def unpacked(name, published, root):
 
 
 def packed(name, published, root):
-    """Return the contents of a published file, which is downloaded if it is not in the folder."""
+    """Return the contents of a published file, downloading it if it is not in the folder."""
     path = find(published.name, places(name, root)) or download(name, published, Path(root) / name)
     data = read_file(path, published.largest)
     known = sha256(data) == published.sha256
@@ -320,13 +320,13 @@ def packed(name, published, root):
     if path.name.endswith(".tar.gz"):
         return read_tar(contents, path, published.contents)
     (member, expected), = published.contents.items()
-    if not known:  # packed by somebody else: what is in it decides
+    if not known:  # packed by somebody else: its contents decide
         check_sha256(contents, expected, path, REPLACE)
     return {member: contents}
 
 
 def download(name, published, folder):
-    """Download a published file into the folder, whole and with the right SHA-256 or not at all."""
+    """Download a published file into the folder, complete and with the right SHA-256, or not at all."""
     import pooch
 
     by_hand = (f"Download {published.url} by hand (SHA-256 {published.sha256}) and put it into {folder}, "
@@ -345,7 +345,7 @@ def download(name, published, folder):
 
 
 def read_file(path, largest):
-    """Return the bytes of a file, which must have no more than `largest`."""
+    """Return the bytes of a file, which must not have more than `largest`."""
     try:
         with open(path, "rb") as file:
             data = file.read(largest + 1)

@@ -1,7 +1,7 @@
-"""`minilift docs`: the reference of the public face, built by Sphinx from the docstrings alone, into a folder of HTML.
+"""`minilift docs`: the reference of the public API, built by Sphinx from the docstrings alone, as a folder of HTML.
 
-The pages are made here, from what the package exports: nothing is written into the source tree, and nothing has to be
-kept in step with it. A name in backquotes becomes a link where it is one of the public names.
+The pages are generated here from what the package exports: nothing is written into the source tree, and nothing has to
+be kept in step with it. A name in backquotes becomes a link if it is one of the public names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAGES = {
     "Data sets": ("datasets",),
     "Figures": ("plots",),
 }
-# what the modules that the package exports hold beside what the package itself exports, and users call
+# names that users call in the exported modules, beyond those that the package itself exports
 SHOWN = {
     "datasets": (datasets.Dataset, datasets.DatasetError, datasets.load, datasets.available, datasets.describe,
                  datasets.split),
@@ -73,13 +73,13 @@ def public():
 
 
 def place(name, thing):
-    """Return where an object is written, such as 'layers.maps', or of plots and data sets where it is shown."""
+    """Return where an object is defined, such as 'layers.maps'; for plots and data sets, where it is shown."""
     shown = name.split(".")[1]
     return shown if shown in ("datasets", "plots") and name.count(".") > 1 else thing.__module__.partition(".")[2]
 
 
 def on_page(rooms):
-    """Return the public names that are written in some rooms or files."""
+    """Return the public names that are defined in some rooms or files."""
     return {name: thing for name, thing in public().items()
             if any(place(name, thing) == room or place(name, thing).startswith(f"{room}.") for room in rooms)}
 
@@ -96,7 +96,7 @@ def page(title, names):
 
 
 def members(cls):
-    """Return the names of a class's own public methods and properties, and those of the bases written here."""
+    """Return the names of the public methods and properties of a class, and of its bases in this package."""
     own = {name for base in cls.__mro__ if base.__module__.startswith("minilift.") for name, value in vars(base).items()
            if inspect.isroutine(value) or isinstance(value, (property, classmethod))}
     return sorted(name for name in own if not name.startswith("_") and not name.endswith("_request"))
@@ -108,7 +108,7 @@ def slug(title):
 
 
 def sources():
-    """Return {file name: text} of all that Sphinx reads: settings, the first page, a page for each group of names."""
+    """Return {file name: text} of all that Sphinx reads: settings, the first page, and a page per group of names."""
     listed = "\n   ".join(map(slug, PAGES))
     index = (f"minilift {minilift.__version__}\n==================\n\n{inspect.getdoc(minilift)}\n\n"
              "Examples begin with ``import numpy as np`` and ``import minilift as ml``.\n\n"
@@ -118,7 +118,7 @@ def sources():
 
 
 def linked(line, names):
-    """Return a line of a docstring whose backquoted names are links to public names, or code."""
+    """Return a line of a docstring with its backquoted names turned into links to public names, or into code."""
     def link(match):
         name, call = match[1], match[2] or ""
         full = names.get(name)
@@ -127,7 +127,7 @@ def linked(line, names):
 
 
 def setup(app):
-    """Make Sphinx, whose extension this is, write equations as MathML, which browsers draw without a network."""
+    """Make Sphinx, which loads this as an extension, write equations as MathML, which browsers draw offline."""
     inline, displayed = (partial(written, display=display) for display in (False, True))
     app.add_html_math_renderer("mathml", (inline, None), (displayed, None))
     return {"parallel_read_safe": True}
@@ -144,7 +144,7 @@ def written(translator, node, display):
 
 
 def build(folder):
-    """Build the reference in a folder; return what Sphinx warned of, a text.
+    """Build the reference in a folder and return Sphinx's warnings as text.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    """Build the reference; return the exit code: 1 if Sphinx warns, of a reference that leads nowhere, say."""
+    """Build the reference and return the exit code: 1 if Sphinx warns, for example of a broken reference."""
     writable_folder(arguments.output)
     note("building the reference: about 20 seconds")
     warnings = build(arguments.output)

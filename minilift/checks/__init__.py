@@ -1,4 +1,4 @@
-r"""Is my derivation right? `verify` holds a thing against finite differences, dense algebra and SciPy.
+r"""Is my derivation right? `verify` compares code with finite differences, dense algebra and SciPy.
 
 Check your own derivation
 -------------------------
@@ -6,7 +6,7 @@ Say you have derived the proximal step of ProxProp (11) by hand and have arrived
 
     (ãᵀã + τ_θ I) d = ∇J          (wrong: the damping should be 1/τ_θ)
 
-Write it as a function of a `Block`, which holds what a method may know of one map, and say what it should equal:
+Write it as a function of a `Block`, which holds what a method may know about one map, and say what it should equal:
 
 >>> import numpy as np, minilift as ml
 >>> def my_step(block, tau_theta=0.2):
@@ -21,20 +21,20 @@ False
 >>> [check.reason for check in report.failures if check.source.startswith("ProxProp (13)")]
 ['likely: the damping is τ_θ where it should be 1/τ_θ']
 
-Printing the report shows every claim with its equation, the number measured and what it may be; and, if there is one,
-an edit of your code with which all claims hold:
+Printing the report shows every claim with its equation, the number measured and its tolerance, and, if one was found,
+an edit of your code that makes all claims hold:
 
 >>> print(report.mends[0].new)
 A.T @ A + np.diag(1 / (0 * A[0] + tau_theta))
 
-In a test, say ``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal,
+In a test, write ``ml.verify(my_step, like=...).raise_for_failures()``; in a terminal,
 
     minilift verify my_file.py:my_step --like proxprop:tau_theta=0.2
 
-Of a method alone nobody knows what it should be: without `like` or `objective` it is not verified, whatever it is.
+Your own method does not by itself say what it should compute: without `like` or `objective` it cannot be verified.
 
-Without the package's methods a derivation is a claim about functions of drawn arrays, `Argmin`, `Gradient`, `Equal` or
-`Decreases` (see `minilift.checks.claims`):
+A derivation that does not involve the package's methods is stated as a claim about functions of randomly drawn arrays:
+`Argmin`, `Gradient`, `Equal` or `Decreases` (see `minilift.checks.claims`):
 
 >>> def ridge(theta, a, z):
 ...     return ((a @ theta[:-1] + theta[-1] - z) ** 2).sum() / 2 + 0.05 * (theta**2).sum()
@@ -45,13 +45,13 @@ Without the package's methods a derivation is a claim about functions of drawn a
 False
 
 (the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code under
-test; the reason named is the usual mistake which, made on purpose, gives the same wrong numbers.
+test; the reason given is the common mistake that, made on purpose, yields the same wrong numbers.
 
-To read the checks themselves begin with `report`, `numeric` and `cases`, which all others use. `maps`, `transfers` and
-`losses` are about parts, `networks` about the whole, `methods`, `papers` and `lifted` about its training. `claims`
-holds the four claims about drawn arrays, which `minima`, `formulas` and `sweeps` measure; `mistakes` looks for what is
-wrong, `mends` for an edit of the code that puts it right, among those that `edits` makes. `package` lists what
-`verify()` checks, `command` is that of the terminal, `equations` the index of tagged lines.
+To read the checks themselves, begin with `report`, `numeric` and `cases`, which all the others use. `maps`, `transfers`
+and `losses` check the parts of a network, `networks` the whole, and `methods`, `papers` and `lifted` its training.
+`claims` holds the four claims about drawn arrays, which `minima`, `formulas` and `sweeps` measure; `mistakes` looks for
+what is wrong, and `mends` for an edit of the code that puts it right, among those that `edits` makes. `package` lists
+what `verify()` checks, `command` is the command in the terminal, `equations` the index of tagged lines.
 """
 
 from __future__ import annotations
@@ -101,48 +101,48 @@ __all__ = ["Argmin", "Check", "Decreases", "Equal", "Gradient", "Mend", "Report"
 
 NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else nobody knows what it should be"
 NOT_JUDGED = "not verified: none of its equations can be checked on these networks, and `like` does not run there"
-HALVES = (0, 3, 5, 7, 8), (1, 2, 4, 6, 7)  # of the random networks: the package's methods run on one by turns
-PROBED = 100_000  # parameters of a map up to which each is probed
+HALVES = (0, 3, 5, 7, 8), (1, 2, 4, 6, 7)  # of the random networks: the package's methods take turns, one half each
+PROBED = 100_000  # every parameter of a map is probed if it has no more than this
 CASES = {"map": map_cases, "join": join_cases, "transfer": transfer_cases, "loss": loss_cases}
 
 
 @spelled
-@np.errstate(all="ignore")  # what overflows, or divides by 0, is a finding
+@np.errstate(all="ignore")  # an overflow or a division by 0 is a finding
 def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any = None, *,
            like: Method | Callable[..., Any] | str | None = None, objective: Callable[..., Any] | None = None,
            seed: int = 0, backend: str | None = None) -> Report:
-    r"""Check a derivation, in float64, on small random problems from a seed.
+    r"""Check a derivation in float64 on small random problems drawn from a seed.
 
     Parameters
     ----------
     thing : optional
         What to check, the package's own or yours: a claim (`Argmin`, `Gradient`, `Equal`, `Decreases`), a `Network`
         (its layers and its loss are checked with it), a map, an `Activation` or another transfer, a `Loss`, a `Method`,
-        or a function ``propose(block)``; or the name of a method, as `fit` takes it. None checks all that the package
-        holds.
+        or a function ``propose(block)``; or the name of a method, as `fit` accepts it. None checks everything in the
+        package.
     net : Network, optional
-        For a method: the network to run it on, instead of eight small random ones, seven chains and a graph, without
-        batch norm. It is not changed. A network that the method refuses, by a ValueError that begins with its name,
-        is left out, and the report says so; so is the graph, where a method of your own raises any error.
+        For a method: the network to run it on, instead of eight small random ones (seven chains and a graph) without
+        batch norm. It is not changed. A network that the method refuses, by a ValueError that begins with the method's
+        name, is left out, and the report says so; the graph is also left out if your own method raises any error on it.
     X, y : arrays, optional
         For a network, or a method with `net`: the batch to use instead of random ones; y is drawn if it is not
         given.
     like : Method, its name or a callable; optional
-        For a method: what it should equal, a reference. One of the package's methods, such as
-        ``ProxProp(tau_theta=0.5)``, says which equations apply and with which numbers; where none is checked, on a
-        large network, say, it is run beside it. So is another method, or a function of a block that returns the step by
-        a dense formula, say. For a subclass of one of the package's methods its own class and attributes say which
-        equations apply, and that class is run beside it, unless an objective is given. Where the sweep of a lifted
-        one has another order or other updates than its class, the report remarks it: it may be a variant as well as a
-        mistake, and `like` says that it should be neither.
+        For a method: the reference that it should equal. One of the package's methods, such as
+        ``ProxProp(tau_theta=0.5)``, determines which equations apply and with which numbers; where none of them is
+        checked, on a large network, say, the two are run side by side. So is any other method, or a function of a block
+        that returns the step, by a dense formula, say. For a subclass of one of the package's methods, its own class
+        and attributes determine the equations, and that class is run beside it, unless an objective is given. If the
+        sweep of a lifted method differs from its class's in order or updates, the report remarks on it: this may be a
+        variant or a mistake, and giving `like` says that it should be neither.
     objective : callable, optional
-        For a method: ``objective(block, theta)``, a number, of which θ_l − d_l should be the minimiser.
+        For a method: ``objective(block, theta)``, a number that θ_l − d_l should minimise.
 
-        A method of which neither is said is run, and what holds for every method is looked at; but what it computes
-        cannot be judged, and the report says so and does not pass.
+        A method with neither of these, and not one of the package's, is run and checked for what holds of every method;
+        but what it computes cannot be judged, and the report says so and does not pass.
     seed : int, default 0
     backend : {"numpy", "cupy"}, optional
-        Where the thing is run; by default NumPy, or the backend of the network. References are on the host.
+        Where the thing is run; by default NumPy, or the backend of the network. References are computed on the host.
 
     Returns
     -------
@@ -153,8 +153,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     Raises
     ------
     TypeError, ValueError
-        If the thing is of no known kind, or an argument does not go with it. What the thing itself does wrong,
-        an error that it raises included, is a failure in the report.
+        If the thing is of no known kind, or an argument does not apply to it. Anything that the thing itself does
+        wrong, including raising an error, is a failure in the report.
 
     Examples
     --------
@@ -195,14 +195,14 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         missed = "" if objective is None else unmeasured(checks)
         return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED),
                       partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective))
-    unused = tried(copy.deepcopy, thing) if kind in CASES else thing  # what is kept of the problems mends nothing
+    unused = tried(copy.deepcopy, thing) if kind in CASES else thing  # state left by the problems would mend nothing
     checks = checks_of(thing, seed, backend, X, y)
     return Report(checks, seed, unmeasured(checks), partial(
         part_mends, kind, thing if unused is None else unused, checks, seed, backend))
 
 
 def kind_of(thing):
-    """Return of which kind a thing is."""
+    """Return the kind of a thing: "network", "map", "loss" or "method", for example."""
     if isinstance(thing, type):
         raise TypeError(f"verify: thing is the class {thing.__name__}; an instance is needed, {thing.__name__}(…)")
     if isinstance(thing, Network):
@@ -224,11 +224,11 @@ def kind_of(thing):
 
 
 def checks_of(thing, seed, backend, X=None, y=None, shape=None):
-    """Return the checks of one thing of any kind but a method; of a layer, on samples of a shape if one is given."""
+    """Return the checks of one thing of any kind but a method; a layer is given samples of `shape`, if there is one."""
     kind = kind_of(thing)
     if kind == "network":
         return network_checks(thing, seed, backend, X, y)
-    if isinstance(thing, DrawnClaim):  # what its draw raises is no mistake of the derivation
+    if isinstance(thing, DrawnClaim):  # an error in its draw is no mistake in the derivation
         return claims_over(kind, thing, repr(thing), posed_of(kind, thing, seed, backend)[1])
     try:
         thing, cases = posed_of(kind, thing, seed, backend, shape)
@@ -240,7 +240,7 @@ def checks_of(thing, seed, backend, X=None, y=None, shape=None):
 
 
 def posed_of(kind, thing, seed, backend, shape=None):
-    """Return a part or a drawn claim, as its claims take it, and its random problems."""
+    """Return a part or a drawn claim, in the form that its claims take, and its random problems."""
     xp = get_module(backend or "numpy")
     if isinstance(thing, DrawnClaim):
         return thing, drawn_cases(thing, seed, xp)
@@ -253,7 +253,7 @@ def claims_over(kind, thing, subject, cases):
 
 
 def without_guesses(checks):
-    """Return the checks of a thing; where it is no function of its arguments, or couples them, with no other reason."""
+    """Return the checks of a thing; if it is not a function of its arguments, or couples them, drop other reasons."""
     kept = re.compile("remember|cached|kept|earlier|buffer|same twice|writes|first problem|rng|commit|shape|raises|"
                       "elementwise|place in")
     if not any(check.passed is False and (check.claim.startswith("it is a function of") or "it is not elementwise" in
@@ -266,7 +266,7 @@ def without_guesses(checks):
 def network_checks(net, seed, backend, X, y):
     """Return the checks of a network, then of its different layers and its loss."""
     name = name_of(net)
-    get_module(backend or net.backend)  # a library that is not installed is no mistake of the network
+    get_module(backend or net.backend)  # a library that is not installed is no fault of the network
     try:
         cases = networks.network_cases(net, seed, backend, X, y)
     except Exception as error:
@@ -296,7 +296,7 @@ def name_of(net):
 
 
 def input_shapes(net):
-    """Return {repr of a map or transfer: shape of the samples that it takes in a network}; of a join several."""
+    """Return {repr of a map or transfer: shape of the samples that it takes in a network}; several for a join."""
     shapes = {}
     for l in range(1, net.depth + 1):
         read = [net.shapes[2 * i] for i in net.inputs[l]]
@@ -315,12 +315,12 @@ def broken(kind, subject, error):
 
 
 def claimed_of(thing, like=None, objective=None):
-    """Return a method with what its user says of it."""
+    """Return a method together with what its user says about it."""
     method = as_method(thing)
     if like is not None and not isinstance(like, Method):
         like = as_method(function("verify: like", like, "a block, or a Method such as ProxProp(0.5)"))
     if like is not None and not isinstance(thing, Method):
-        method.new_weights = like.new_weights  # of the order of the signals a function of a block says nothing
+        method.new_weights = like.new_weights  # a function of a block does not define the order of the signals
     return methods.Claimed(method, like or method, objective)
 
 
@@ -338,13 +338,13 @@ def method_checks(thing, seed, backend, net=None, X=None, y=None, like=None, obj
     checks = [Check("method", repr(method), f"{case.label}: not checked", "", "", why=why)
               for case, why in zip(cases, refusals) if why is not None]
     checks += claims_over("method", claimed, repr(method), taken) if taken else []
-    # what another method's equations say is no news of this one
+    # skipped because the equations are another method's: not worth a row
     return [check for check in checks if not check.why.startswith("it is not said to be")]
 
 
 @np.errstate(all="ignore")
 def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
-    """Return the edits of a method with which all claims hold."""
+    """Return the edits of a method that make all claims hold."""
     cases = (networks.network_cases(net, seed, backend, X, y) if net is not None else
              networks.random_networks(seed, backend or "numpy"))
     own, claimed = not type(thing).__module__.startswith("minilift."), claimed_of(thing, like, objective)
@@ -357,9 +357,9 @@ def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
         return method_checks(other, seed, backend, net, X, y, like, objective, cases)
 
     def steps_alike(other):
-        """Whether another method's steps are those of this one, of which nobody has said what they should be.
+        """Whether another method's steps equal those of this one, for which nobody has said what they should be.
 
-        All may be the other way round, where they do not descend.
+        All of them may have the opposite sign, if they do not descend.
         """
         other = claimed_of(other, like, objective).method
         pairs = [(steps, first_steps(other, case)) for steps, case in zip(own_steps, taken)]
@@ -374,7 +374,7 @@ def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
 
 
 def first_steps(method, case):
-    """Return the steps of two calls in a row, the first without memory."""
+    """Return the steps of two calls in a row, the first of them without memory."""
     method = networks.fresh(method)
     batches = case, case if method.whole_batch else case.batches[1]
     return [np.array(to_numpy(step)) for batch in batches for step in networks.run_method(method, batch)]
@@ -388,7 +388,7 @@ def is_told(thing, like, objective):
 
 @np.errstate(all="ignore")
 def part_mends(kind, thing, checks, seed, backend, shape=None):
-    """Return the edits of a map, a transfer, a loss or a claim, or of a network's parts, with which all claims hold."""
+    """Return the edits of a map, a transfer, a loss, a claim, or a network's parts that make all claims hold."""
     if kind == "network":
         shapes = input_shapes(thing)
         failing = {check.subject for check in checks if check.passed is False}
@@ -402,21 +402,21 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
                           with_numbers(other, scale), seed + more, backend, shape=shape))
     try:
         subject, cases = posed_of(kind, thing, seed, backend, shape)
-    except Exception:  # it cannot even be run, perhaps when it is mended
+    except Exception:  # it cannot even be run; perhaps it can be once it is mended
         return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
     if kind in CASES:
         return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
             kind, posed_of(kind, other, seed, backend, shape), subject, cases) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
-    if kind == "decreases":  # a sweep that moves nothing, or begins at the end, does what is claimed
+    if kind == "decreases":  # a sweep that moves nothing, or begins where it ends, trivially does what is claimed
         given = {"is_same": lambda other: all(before <= after for case in cases for before, after in zip(
             sweeps.does(case), sweeps.does(replace(case, thing=other))))}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
 
 
 def with_numbers(thing, scale):
-    """Return a claim of which each drawn number is scaled, but no sign; of another thing that one."""
+    """Return a claim with its drawn numbers scaled, except ±1, which may be signs; any other thing as it is."""
     if scale == 1 or getattr(thing, "draw", None) is None:
         return thing
     return replace(thing, draw=lambda rng: {name: scale * value if isinstance(value, float)
@@ -424,7 +424,7 @@ def with_numbers(thing, scale):
 
 
 def posed_again(kind, other, cases):
-    """Return another part, as its claims take it, with problems that are made already."""
+    """Return another part, in the form that its claims take, with problems that have been made already."""
     if hasattr(other, "on_backend"):
         other = other.on_backend(cases[0].xp, np.dtype(np.float64))
     if kind == "map":
@@ -433,7 +433,7 @@ def posed_again(kind, other, cases):
 
 
 def is_defined(kind, posed, subject, cases):
-    """Whether a part has the values of another, and its problems: what it is by definition, not by derivation."""
+    """Whether a part has the same values and problems as another: what defines it, apart from what is derived."""
     values = {"map": lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a),
               "join": lambda thing, case: case.call(lambda *v: thing.forward(None, *v), *case.values),
               "transfer": lambda thing, case: case.apply(thing, case.z, case.training)[0],
@@ -445,14 +445,14 @@ def is_defined(kind, posed, subject, cases):
 
 
 def of_other_reduction(loss):
-    """Return a loss summed over the batch where it is a mean, and the other way round."""
+    """Return a loss that sums over the batch where the given one takes the mean, and vice versa."""
     other = copy.copy(loss)
     other.reduction = "sum" if getattr(loss, "reduction", "sum") == "mean" else "mean"
     return other
 
 
 def is_as_good(other, thing, seed, backend):
-    """Whether no claim fails of one that holds of another."""
+    """Whether every claim that holds of `thing` also holds of `other`."""
     failing, known = ({check.claim for check in checks_of(one, seed, backend) if check.passed is False}
                       for one in (other, thing))
     return failing <= known
@@ -466,9 +466,9 @@ def failed_of(kind, checks):
 
 @np.errstate(all="ignore")
 def package_checks(seed, backend, turn=0, turns=1):
-    """Return a list of checks for each part of the package, or for each so many-th part from a turn on.
+    """Return a list of checks for each part of the package, or for every `turns`-th part, starting at `turn`.
 
-    Each kind of part is there once; methods share their networks.
+    Each kind of part appears once; methods share their networks.
     """
     nets, cases = package_networks(seed), networks.random_networks(seed, backend or "numpy")
     convolutional = networks.network_cases(nets[-1], seed, backend)

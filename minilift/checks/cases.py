@@ -1,4 +1,4 @@
-r"""What a random problem is for every claim (`Case`), and what is asked of parts of any kind: dtype, layout, memory."""
+r"""What the random problems of all claims share (`Case`), and tests for parts of any kind: dtype, layout, memory."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from minilift.support.backend import to_numpy
 FIRST_IS_LAST = "f(x), f(x'), f(x): the first is the last"
 ROUNDING = "rounding of float64 only"
 OF_A_LINE = "over 1e-10 of a line"
-IN_SINGLE = 2e-4  # what is computed in float32 is this near, relative to the largest entry
-CUT = 4e-9  # of a slope: log(1 + eᶻ) that goes on as z from 20 on, as is usual, leaves out e⁻²⁰ = 2e-9
+IN_SINGLE = 2e-4  # how near float32 results must be, relative to the largest entry
+CUT = 4e-9  # error allowed in a slope: log(1 + eᶻ), commonly replaced by z beyond z = 20, then loses e⁻²⁰ = 2e-9
 JUMPS = (-63.7, -7.03, 7.04, 63.7)  # the line is searched for jumps between these
-MANY, LARGE = 44, 7  # rows of a larger batch, and how often they stand in a large one
+MANY, LARGE = 44, 7  # rows of a larger batch, and how often they are repeated in a large one
 
 
 @dataclass(frozen=True)
 class Case:
-    """One random problem: what to say of it, and the array library on which the thing is run."""
+    """One random problem: its label, and the array library on which the thing is run."""
 
     label: str
     xp: object
 
     def met(self, thing):
-        """Return a thing as it is in this problem."""
+        """Return the thing in the form that it has in this problem."""
         return thing
 
     def call(self, function, *arrays):
         """Return function(*arrays) as a NumPy array; it is run on the backend, with read-only arrays on NumPy.
 
-        It is a copy: a buffer that is used again is told by one claim, and spoils no other.
+        The result is a copy, so that a reused buffer is reported by one claim and does not spoil the others.
         """
         return copied(function(*(self.lend(array) for array in arrays)))
 
     def lend(self, array):
-        """Return a copy of an array on the backend; on NumPy it is read-only, and one that is so is not copied."""
+        """Return a copy of an array on the backend; on NumPy it is read-only, and a read-only array is not copied."""
         if self.xp is np and isinstance(array, np.ndarray) and not array.flags.writeable:
             return array
         array = self.xp.asarray(np.array(array))
@@ -48,16 +48,16 @@ class Case:
         return array
 
     def lend_all(self, arrays):
-        """Return a list of arrays as `lend` returns each; None stays."""
+        """Return a list of arrays, each passed through `lend`; None stays None."""
         return [None if array is None else self.lend(array) for array in arrays]
 
     def apply(self, sigma, z, training=False):
-        """Return σ(z) as a NumPy array, and what the adjoint needs; the same random numbers each time."""
+        """Return σ(z) as a NumPy array, and what the adjoint needs; the random numbers are the same each time."""
         a, aux = sigma.apply(self.lend(z), training=training, rng=np.random.default_rng(0))
         return copied(a), aux
 
     def adjoint(self, sigma, z, a, aux, g):
-        """Return σ's adjoint of a signal g as a NumPy array, with a and aux of `apply`."""
+        """Return σ's adjoint applied to a signal g as a NumPy array, with a and aux from `apply`."""
         return copied(sigma.adjoint(self.lend(z), self.lend(a), aux, self.lend(g)))
 
     def derivative(self, function, z):
@@ -65,27 +65,27 @@ class Case:
         return directional(lambda x: self.call(function, x), z, np.ones(z.shape)).loosened(CUT)
 
     def loss_value(self, loss, z, y):
-        """Return the loss of outputs z; complex where z is, if the loss can."""
+        """Return the loss of outputs z; complex where z is complex, if the loss supports it."""
         if np.iscomplexobj(z) and hasattr(loss, "value_per_sample"):
             return self.call(loss.value_per_sample, z, y).sum() * loss.weight(len(z))
         return self.call(loss.value, z, y)
 
 
 def to_host(value):
-    """Return an array on the host; numbers pass."""
+    """Return an array on the host; numbers are returned as they are."""
     return value if isinstance(value, (int, float, complex, np.number)) else to_numpy(value)
 
 
 def copied(value):
-    """Return an array of its own on the host; numbers pass."""
+    """Return a copy of an array on the host; numbers are returned as they are."""
     value = to_host(value)
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def interleaved(calls):
-    """Return the finding of functions by name, ``call(k)`` of the k-th of two inputs.
+    """Return the finding that functions, given by name, remember nothing; ``call(k)`` uses the k-th of two inputs.
 
-    All are called at 0, and each again at 0 after all at 1: what remembers another's call is found too.
+    All are called at 0, then all at 1, then each at 0 again: a function that remembers another's call is found too.
     """
     first, kept, reasons = {}, {}, []
     for name, call in calls.items():
@@ -97,7 +97,7 @@ def interleaved(calls):
         if not np.array_equal(to_host(first[name]), kept[name], equal_nan=True):
             reasons.append(f"{name}: its result is overwritten by the next call: a buffer is reused")
     for k, name in enumerate(() if reasons else calls):
-        for call in calls.values() if k else ():  # before the first they have been
+        for call in calls.values() if k else ():  # before the first, they have just been called
             call(1)
         if not np.array_equal(to_host(calls[name](0)), kept[name], equal_nan=True):
             reasons.append(f"{name} depends on calls before: something is remembered, cached or random")
@@ -105,9 +105,9 @@ def interleaved(calls):
 
 
 def in_float32(case, calls, values=True):
-    """Return the finding of functions by name, called with what turns arrays into float32 ones, which must stay so.
+    """Return the finding that functions, given by name, keep float32; each is called with a converter to float32.
 
-    Their `values` must be those for float64, too.
+    If `values` is true, their values must also agree with those in float64.
     """
     def single(array):
         array = np.asarray(array)
@@ -128,7 +128,7 @@ def in_float32(case, calls, values=True):
 
 
 def of_each_sample(function, batch):
-    """Return the finding that a function of a batch makes of its first sample what it makes of that alone."""
+    """Return the finding that a function treats the first sample of a batch as it would that sample alone."""
     together, alone = function(batch), function(batch[:1])
     finding = compare(together[:1], dense(alone))
     return finding if SINGLE in finding.reasons else finding.because(
@@ -136,9 +136,9 @@ def of_each_sample(function, batch):
 
 
 def by_rows_and_layout(calls, arrays, forms=None):
-    """Return the finding that functions of arrays, of which each row is by itself, are of many rows what of few.
+    """Return the finding that functions of arrays whose rows are independent give the same for many rows as for few.
 
-    Neither a memory layout may matter, nor other `forms` of the arrays, functions by what to say of them.
+    Neither the memory layout may matter nor other `forms` of the arrays: a dict from a description to a function.
     """
     many = [np.resize(array, (MANY, *array.shape[1:])) for array in arrays]
     many[0] = many[0] * np.linspace(0.5, 1.5, MANY).reshape(-1, *(1,) * (many[0].ndim - 1))  # no two rows are the same
@@ -147,7 +147,7 @@ def by_rows_and_layout(calls, arrays, forms=None):
         pieces = [call(*(array[k : k + 4] for array in many)) for k in range(0, MANY, 4)]
         alone = tried(call, *(array[:1] for array in many))
         if alone is None or not fits_or_equal(np.ravel(pieces[0][:1]), np.ravel(alone)):
-            continue  # it couples the samples, or has another weight, which others say
+            continue  # it couples the samples, or has another weight, which other claims report
         right = np.concatenate(pieces)
         tried_as = {
             "of a batch of many rows it is another": [np.concatenate([array] * LARGE) for array in many],
@@ -161,24 +161,24 @@ def by_rows_and_layout(calls, arrays, forms=None):
 
 
 def fits_or_equal(got, right):
-    """Whether two arrays are equal up to rounding, NaN where the other is."""
+    """Whether two arrays are equal up to rounding, with NaN in the same places."""
     return got.shape == right.shape and np.allclose(got, right, rtol=1e-8, atol=1e-10, equal_nan=True)
 
 
 def wrong_shape(layer, shape, result):
-    """Return the finding of a layer's output_shape for samples of a shape, of which a batch became the result."""
+    """Return the finding on a layer's output_shape for samples of a shape, given the result for a batch of them."""
     stated = tuple(layer.output_shape(shape))
     reason = f"output_shape says {stated}, forward returns samples of shape {result.shape[1:]}"
     return nothing_of([reason] * (stated != result.shape[1:]), "shapes are whole numbers")
 
 
 def jump_of(value, slope, count=40):
-    """Return by how much a function of t in [0, 1] jumps, relative to its size: where it differs most from its slope.
+    """Return by how much a function of t in [0, 1] jumps, relative to its size: where it departs most from its slope.
 
-    Both are given several t at once; of few a jump smaller than their curvature's error is not seen.
+    Both are given several t at once; with few, a jump smaller than the error from curvature would not be seen.
     """
     ends = np.linspace(0, 1, count)
-    size = 1e-6 + abs(value(ends)).max()  # not of its ends alone: of a bump both are 0
+    size = 1e-6 + abs(value(ends)).max()  # not from its two ends alone: for a bump both are 0
     for _ in range(16):
         values = value(ends)
         k = np.argmax(abs(np.diff(values) - np.diff(ends) * slope((ends[1:] + ends[:-1]) / 2)))
@@ -187,7 +187,7 @@ def jump_of(value, slope, count=40):
 
 
 def jump_on_line(case, function, slope):
-    """Return by how much an elementwise function jumps at most somewhere on the line, given its slope."""
+    """Return the largest jump of an elementwise function anywhere on the line, given its slope."""
     def jump(low, high):
         def at(t):
             return low + (high - low) * t[:, None]
@@ -199,7 +199,7 @@ def jump_on_line(case, function, slope):
 
 
 def where_wrong(z, wrong):
-    """Return where on the line something is wrong, in words; None if that is everywhere or in several places."""
+    """Return in words where on the line something is wrong; None if it is everywhere or in several places."""
     for name, x in (("z", z), ("|z|", abs(z))):
         order = np.argsort(x)
         x, bad = x[order], wrong[order]
@@ -212,16 +212,16 @@ def where_wrong(z, wrong):
 
 
 def fits_shapes(layer, shapes):
-    """Whether a layer takes samples of these shapes."""
+    """Whether a layer accepts samples of these shapes."""
     try:
         layer.output_shape(*shapes)
-    except Exception:  # a layer refuses a shape as it likes, by an assertion too
+    except Exception:  # a layer may refuse a shape in any way, an assertion included
         return False
     return True
 
 
 def sample_shape(layer, shapes):
-    """Return the first of several shapes that a layer takes."""
+    """Return the first of several shapes that a layer accepts."""
     for shape in shapes:
         if fits_shapes(layer, [shape]):
             return shape

@@ -1,7 +1,7 @@
 r"""The four claims that a researcher makes: a minimiser, a gradient, an equality, a descent.
 
 Each is a claim about *functions of drawn instances*: the functions take named arrays and numbers, and ``draw(rng)``
-returns a dict of them, of other sizes and step sizes each time. A function is given what its arguments name.
+returns a dict of them, with different sizes and step sizes each time. A function receives those its arguments name.
 
 >>> import numpy as np, minilift as ml
 >>> def energy(z, v, lam):
@@ -11,9 +11,9 @@ returns a dict of them, of other sizes and step sizes each time. A function is g
 >>> ml.verify(ml.Argmin(energy, update, block="z")).passed
 True
 
-Nothing is asked of the energy but its value: it may have kinks, and be inf or NaN, or raise an ArithmeticError or a
-ValueError, outside its domain. Where no `draw` is given, arguments with usual names are drawn in their usual shapes:
-see `usual_draw`.
+Nothing but values of the energy is used: it may have kinks, and outside its domain it may be inf or NaN, or raise an
+ArithmeticError or a ValueError. If no `draw` is given, arguments with standard names are drawn in their standard
+shapes: see `usual_draw`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from minilift.checks.report import claim, error_text, nothing_of, only_if
 from minilift.support.arguments import boolean, function, positive_number, shown, text
 
 DRAWS = 12
-# N, n_in, n_out, each drawn twice: a cache of the first result is then found
+# N, n_in, n_out, each drawn twice, so that a cached first result is found
 SIZES = ((5, 3, 2), (1, 4, 1), (3, 1, 5), (16, 3, 2), (2, 4, 4), (17, 2, 1))
-SCALES = {9: 10.0, 11: 0.1}  # of some draws, in which branches for large or small entries are met
-MANY_ROWS = 16  # times as many, in the last draw of an equality: what is cut in chunks is met
-TIED, ZERO_ROW = 6, 8  # the draws in which, for a minimiser, entries are whole numbers, or a sample is zero
-SHAPES = {  # of what is drawn by its name, a suffix as in theta_k left out
+SCALES = {9: 10.0, 11: 0.1}  # of some draws, so that branches for large or small entries are reached
+MANY_ROWS = 16  # times as many rows in the last draw of an equality, so that code working in chunks is reached
+TIED, ZERO_ROW = 6, 8  # for a minimiser: the draws in which entries are whole numbers, or a sample is zero
+SHAPES = {  # of arrays drawn by name; a suffix, as in theta_k, is ignored
     "a": ("N", "n_in"), "x": ("N", "n_in"), "X": ("N", "n_in"), "A": ("N", "n_in"),
     "z": ("N", "n_out"), "u": ("N", "n_out"), "v": ("N", "n_out"), "g": ("N", "n_out"), "y": ("N", "n_out"),
     "p": ("N", "n_out"), "target": ("N", "n_out"), "W": ("n_in", "n_out"), "theta": ("n_in + 1", "n_out"),
     "b": ("n_out",)}
 NUMBERS = ("tau", "tau_theta", "rho", "gamma", "beta", "lam", "eta", "mu", "alpha", "damping")
-WRITES = "read-only"  # in what NumPy says of one that writes into what it was lent
+WRITES = "read-only"  # appears in NumPy's error when a function writes into an array it was lent
 OUTSIDE = (ArithmeticError, ValueError)  # LinAlgError is a ValueError
 
 
@@ -52,14 +52,14 @@ OUTSIDE = (ArithmeticError, ValueError)  # LinAlgError is a ValueError
 
 
 def log_uniform(rng, low=1e-3, high=1e3):
-    """Return a number between `low` and `high`, of any size in between equally often: a step size that is never 1."""
+    """Return a number between `low` and `high`, log-uniformly distributed: a step size that is never exactly 1."""
     return float(np.exp(rng.uniform(math.log(low), math.log(high))))
 
 
 def usual_draw(names, k, rng, rows=1):
-    """Return a dict of usual arrays and numbers for some names of arguments, in the k-th sizes of `SIZES`.
+    """Return a dict of standard arrays and numbers for some names of arguments, with the k-th sizes of `SIZES`.
 
-    With N samples, n_in inputs and n_out outputs: a, x, X and A are of shape (N, n_in); z, u, v, g, y, p and target of
+    With N samples, n_in inputs and n_out outputs: a, x, X and A have shape (N, n_in); z, u, v, g, y, p and target have
     shape (N, n_out); W is (n_in, n_out), theta (n_in + 1, n_out) with the bias last, b (n_out,). All may have a suffix,
     as in theta_k or z_old. tau, tau_theta, rho, gamma, beta, lam, eta, mu, alpha and damping are positive numbers over
     six decades. In one draw all arrays are ten times as large, in another a tenth. N may be `rows` times as large.
@@ -77,7 +77,7 @@ def usual_draw(names, k, rng, rows=1):
 
 
 def degenerate(values, k):
-    """Return usual values with exact ties, or with a last sample that is zero, in the draws for it."""
+    """Return standard values, in two of the draws with exact ties or with a last sample that is zero."""
     def changed(name, value):
         if k == TIED and np.ndim(value):
             return np.round(value)
@@ -89,12 +89,12 @@ def degenerate(values, k):
 
 
 def stem(name):
-    """Return the name without a suffix, if that is the name of a usual array."""
+    """Return the name without a suffix, if it is not itself the name of a standard array."""
     return name if name in SHAPES else re.sub(r"(_\w+|\d+)$", "", name)
 
 
 def arguments_of(what, given):
-    """Return the names of a function's arguments, those that it needs and those that it may be given."""
+    """Return the names of a function's required arguments, those of all, and whether it takes any others."""
     try:  # np.vectorize keeps the function itself
         parameters = inspect.signature(getattr(given, "pyfunc", given)).parameters.values()
     except (TypeError, ValueError):  # of a function in C
@@ -107,7 +107,7 @@ def arguments_of(what, given):
 
 
 def leaves(value):
-    """Return the arrays of a value: an array, a number, or a list of these, in which None holds a place."""
+    """Return the arrays in a value: an array, a number, or a list of these, in which None may hold a place."""
     if value is None:
         return []
     if isinstance(value, (list, tuple)):
@@ -126,7 +126,7 @@ def vector(value):
 
 
 def filled(template, entries):
-    """Return a value of the form of a template with the first entries of a vector, and the entries that are left."""
+    """Return a value shaped like a template, filled from the start of a vector, and the entries that are left."""
     if template is None:
         return None, entries
     if isinstance(template, (list, tuple)):
@@ -151,7 +151,7 @@ def mapped(change, value):
 
 
 class DrawnClaim:
-    """What the four claims share: the functions and the draw are checked when the claim is made."""
+    """The base class of the four claims: it checks the functions and the draw when the claim is made."""
 
     roles: tuple = ()
 
@@ -205,31 +205,31 @@ class DrawnClaim:
 class Argmin(DrawnClaim):
     r"""The claim that an update is the minimiser of an energy in one block: u⁺ = argmin over u of E(u; rest).
 
-    No derivatives are needed. u⁺ is held against probes along coordinates, random directions and the line to the old
-    value, and of entries that are equal together, of one-sided steps from 1e-6 to 10 times its size; against random
-    points; and none may be lower.
+    No derivatives are needed. The energy at u⁺ is compared with that at random points and at probes, none of which may
+    be lower: steps of 1e-6 to 10 times the size of u⁺, either way, along coordinates, random directions and the line to
+    the old value, and with equal entries moved together.
 
     Parameters
     ----------
     energy : callable
-        Of named arrays, to a number; inf or NaN outside its domain.
+        From named arrays to a number; inf or NaN outside its domain.
     update : callable
-        Of named arrays, to u⁺; where the block's old value is among its arguments, it starts there.
+        From named arrays to u⁺; if the block's old value is among its arguments, the update starts there.
     block : str or tuple of str
-        The name of the block that is updated, or of several, of which the update returns a tuple.
+        The name of the block that is updated, or the names of several, for which the update returns a tuple.
     draw : callable, optional
         ``draw(rng)`` returns a dict with a value for each name: an array, a number or a list of arrays. By default
-        usual names are drawn in usual shapes (`usual_draw`).
+        standard names are drawn in standard shapes (`usual_draw`).
     project : callable, optional
-        For a set without interior (a sphere, a simplex, matrices whose diagonal is 0): from u, or the tuple, to the
+        For a set without interior (a sphere, a simplex, matrices whose diagonal is 0): maps u, or the tuple, to the
         nearest point of the set.
     local : bool, default False
-        Whether the claim is of a local minimiser only: probes are then short, at most 1e-5 of u⁺'s size or of its
-        step's, the larger, and see an u⁺ that is off by about a hundredth of that, no less.
+        Whether u⁺ is claimed to be a local minimiser only. Probes are then short, at most 1e-5 of the size of u⁺ or of
+        its step, whichever is larger, and detect an error in u⁺ of about a hundredth of that, but none smaller.
     tolerance : float, default 1e-7
         By how much a probe may be lower, relative to the decrease from the old value. An energy is flat around its
-        minimiser, so that 1e-7 of it allows u⁺ to be off by 3e-4 to 1e-3 of the step from the old value, the root and
-        more; where that is too much, `Equal` holds u⁺ against a dense formula, `Gradient` its optimality condition.
+        minimiser, so 1e-7 allows u⁺ to be off by 3e-4 (its square root) to 1e-3 of the step from the old value; if that
+        is too much, check u⁺ against a dense formula with `Equal`, or its optimality condition with `Gradient`.
     name : str, optional
         For the report.
 
@@ -271,7 +271,7 @@ class Gradient(DrawnClaim):
     energy, block, draw, name
         As for `Argmin`.
     gradient : callable
-        Of named arrays, to an array of the block's shape.
+        From named arrays to an array of the block's shape.
     tolerance : float, default 1e-6
         Relative to the largest entry of the gradient.
 
@@ -296,12 +296,12 @@ class Gradient(DrawnClaim):
 
 @dataclass(frozen=True, repr=False)
 class Equal(DrawnClaim):
-    r"""The claim that two functions of the same arrays are one: a quick formula and a dense one.
+    r"""The claim that two functions of the same arrays are equal: a fast formula and a dense one, say.
 
     Parameters
     ----------
     formula, reference : callable
-        Of named arrays, to a number, an array or a list of arrays.
+        From named arrays to a number, an array or a list of arrays.
     draw, name
         As for `Argmin`.
     tolerance : float, default 1e-8
@@ -329,19 +329,19 @@ class Equal(DrawnClaim):
 
 @dataclass(frozen=True, repr=False)
 class Decreases(DrawnClaim):
-    r"""The claim that a sweep does not increase an energy, and that it rests only where the energy is stationary.
+    r"""The claim that a sweep does not increase an energy, and comes to rest only where the energy is stationary.
 
     Parameters
     ----------
     energy : callable
-        Of named arrays, to a number.
+        From named arrays to a number.
     sweep : callable
-        Of named arrays, to a dict of the new values of those that it changes.
+        From named arrays to a dict of the new values of those that it changes.
     draw, name
         As for `Argmin`.
     descends : bool, default True
         Whether it is claimed that each sweep decreases the energy; with multipliers (ADMM) it does not, and the claim
-        is of the points of rest alone.
+        is about the points of rest alone.
     tolerance : float, default 1e-9
         By how much a sweep may increase the energy, relative to its size.
 
@@ -379,7 +379,7 @@ def check_block(what, block):
 
 @dataclass(frozen=True)
 class DrawnCase(Case):
-    """Drawn values, the claim that they are for, and the values of all draws; of how many probes one is made."""
+    """Drawn values, the claim that they are for, and the values of all draws; one in `each` probes is made."""
 
     thing: DrawnClaim
     values: dict
@@ -394,12 +394,12 @@ class DrawnCase(Case):
 
     @cached_property
     def wanted(self):
-        """Return, by role, the names that its function takes; None for all."""
+        """Return, by role, the names that the function takes; None for all."""
         takes = {role: arguments_of(role, getattr(self.thing, role)) for role in self.thing.roles}
         return {role: None if everything else names for role, (_, names, everything) in takes.items()}
 
     def run(self, role, values=None):
-        """Return what the function in a role makes of the values that it takes by name, into which it cannot write."""
+        """Return the result of the function in a role, called with the values that it names, all read-only."""
         values, wanted = self.values if values is None else values, self.wanted[role]
         lent = {name: self.lend(value) if isinstance(value, np.ndarray) else mapped(self.lend, value)
                 for name, value in values.items() if wanted is None or name in wanted}
@@ -411,12 +411,12 @@ class DrawnCase(Case):
         return vector([self.values[name] for name in self.thing.blocks] if value is None else value)
 
     def with_block(self, x):
-        """Return the values with the block made of a vector."""
+        """Return the values with the block replaced by the entries of a vector."""
         return {**self.values, **dict(zip(self.thing.blocks, filled(self.template, x)[0]))}
 
     @property
     def is_degenerate(self):
-        """Whether the usual values have ties, or a sample of zeros."""
+        """Whether the standard values have ties, or a sample of zeros."""
         return isinstance(self.thing, Argmin) and self.thing.draw is None and self.k in (TIED, ZERO_ROW)
 
     @cached_property
@@ -438,7 +438,7 @@ class DrawnCase(Case):
         return math.inf if math.isnan(value.real) else value
 
     def raised(self, values):
-        """Return what the energy raises of some values, after a comma, in the words of the first draw; or nothing."""
+        """Return ", " and the error that the energy raises for some values, as worded in the first draw; or ""."""
         def said(values):
             try:
                 self.run("energy", values)
@@ -449,11 +449,11 @@ class DrawnCase(Case):
         return said(values) and next(filter(None, map(said, [*self.all, values])))
 
     def at(self, x):
-        """Return the energy with the block at a vector x."""
+        """Return the energy with the block equal to a vector x."""
         return self.energy(self.with_block(x))
 
     def sizes(self):
-        """Return the sizes of the drawn arrays by name, for factors of which a result may be off."""
+        """Return factors by which a result may be off, made of the sizes of the drawn arrays, by description."""
         arrays = {name: value for name, value in self.values.items() if isinstance(value, np.ndarray)}
         rows = {name: len(value) for name, value in arrays.items() if value.ndim == 2}
         return {f"the number of rows of {name}": n for name, n in rows.items()} | {
@@ -470,9 +470,9 @@ def drawn_cases(thing, seed, xp):
 
 
 def shared_defaults(thing):
-    """Return the numbers that the first function of an `Argmin` has by default, and the second too or not at all.
+    """Return the default numbers of an `Argmin`'s energy that its update has too, with the same value, or lacks.
 
-    They are numbers of the problem like those that are drawn: one of them may be inverted, or forgotten.
+    They are numbers of the problem, like those that are drawn: one of them may be inverted, or forgotten.
     """
     if not isinstance(thing, Argmin):
         return {}
@@ -483,13 +483,13 @@ def shared_defaults(thing):
 
 
 def defaults_of(given):
-    """Return the numbers that a function takes where it is not given others: its step sizes and penalties."""
+    """Return the default values of a function's numeric arguments: its step sizes and penalties."""
     parameters = inspect.signature(getattr(given, "pyfunc", given)).parameters.values()
     return {p.name: p.default for p in parameters if isinstance(p.default, float)}
 
 
 def sizes_text(values):
-    """Return what to say of drawn values: numbers, and shapes of arrays."""
+    """Return a description of drawn values: the numbers, and the shapes of the arrays."""
     def said(value):
         if isinstance(value, (list, tuple)):
             return f"[{len(value)} arrays]"
@@ -497,16 +497,16 @@ def sizes_text(values):
     return ", ".join(f"{name} {said(value)}" for name, value in values.items())
 
 
-# ---- what all have to be: functions of their arguments, of something
+# ---- what all must satisfy: to be functions of their arguments, and to depend on them
 
 
 def result_of(case, values=None):
-    """Return what the claimed function makes of a case: the second of its roles, of `Equal` the first."""
+    """Return the result of the claimed function in a case: the second of the claim's roles, or the first of `Equal`."""
     return case.run("formula" if isinstance(case.thing, Equal) else case.thing.roles[1], values)
 
 
 def form_reason(case, result):
-    """Return why a result has not the form of the block, or None."""
+    """Return why a result does not have the form of the block, or None."""
     blocks = case.thing.blocks
     result = [result] if len(blocks) == 1 else result
     if not isinstance(result, (list, tuple)) or len(result) != len(blocks):
@@ -547,7 +547,7 @@ def energy_depends_on_block(thing, case):
 
 
 def projected(case, x):
-    """Return a vector's nearest point of the set, if there is one."""
+    """Return the point of the set nearest to a vector; the vector itself if there is no `project`."""
     if getattr(case.thing, "project", None) is None:
         return x
     values = case.with_block(x)
@@ -556,14 +556,14 @@ def projected(case, x):
 
 
 def unmoved_entries(case, values):
-    """Return which entries of the block leave the energy as it is wherever they move, and how many were looked at."""
+    """Return which entries of the block never change the energy when moved, and how many were looked at."""
     case = replace(case, values=values)
     x = case.block()
     if isinstance(case.thing, Argmin) and not math.isfinite(case.at(x)):
-        result = result_of(case)  # the drawn value is outside of the domain, where nothing moves
+        result = result_of(case)  # the drawn value is outside the domain, where the energy never changes
         x = x if form_reason(case, result) else case.block(result)
         if not math.isfinite(case.at(x)):
-            return [], len(x)  # another claim says so
+            return [], len(x)  # another claim reports this
     size, value, units = 1 + np.max(abs(x), initial=0.0), case.at(x), np.eye(len(x))
     looked_at = [k for k in case.rng.permutation(len(x))[:COORDINATES]
                  if not np.array_equal(projected(case, x + size * units[k]), projected(case, x))]  # it is fixed

@@ -1,4 +1,4 @@
-r"""The command ``minilift verify``: what it is told, and the things that a user's file names."""
+r"""The command ``minilift verify``: its arguments, and the objects that FILE.py:NAME refers to."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from minilift.training.names import named_method
 
 NETS = {"mlp": lambda: mlp([5, 4, 3, 2], activation="tanh"), "convnet": lambda: small_convnet(0, "numpy"),
         "resnet": lambda: resnet([3, 4, 4, 4, 2], "tanh"), "rnn": lambda: rnn(2, 3, 1, 3, loss=losses.SquaredError())}
-AT_ONCE = 4  # processes at most, by default: each draws all problems
+AT_ONCE = 4  # processes at most, by default: each one draws all problems anew
 LIKE = {"backprop": BackProp, "proxprop": ProxProp, "locoprop": LocoProp, "semi-implicit": SemiImplicit}
 
 
@@ -87,7 +87,7 @@ def run(arguments):
     if thing is not None and arguments.jobs is not None:
         raise ValueError("--jobs: goes with everything in the package, not with FILE.py:NAME")
     if thing is not None and arguments.like == arguments.target:
-        options["like"] = thing  # its own reference, which says nothing
+        options["like"] = thing  # it is its own reference, which proves nothing
     if thing is not None:
         with naming(arguments.target):
             if kind_of(thing) != "method" and options:
@@ -100,7 +100,7 @@ def run(arguments):
 
 
 def all_checked(seed, jobs=None):
-    """Return the `Report` of all that the package holds; other processes check their shares beside this one."""
+    """Return the `Report` on the whole package; other processes check their shares alongside this one."""
     seed = whole_number("verify: seed", seed, least=0)
     jobs = min(os.cpu_count() or 1, AT_ONCE) if jobs is None else check_count("jobs", jobs)
     others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
@@ -123,7 +123,7 @@ def checks_of_process(process):
 
 
 def write_share(seed, turn, jobs):
-    """Check a share of the package and write the checks, for the process that started this one and ends it, too."""
+    """Check a share of the package and write the checks for the process that started this one, and will also end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print(json.dumps([[asdict(check) for check in part] for part in package_checks(seed, None, turn, jobs)]))
 
@@ -146,7 +146,7 @@ def objective_of(text):
 
 
 def net_of(text):
-    """Return a small network of a kind, or the one that FILE.py:NAME names."""
+    """Return a small network of the kind named, or the one that FILE.py:NAME names."""
     return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
 
 
@@ -164,13 +164,13 @@ def load_target(target):
     Raises
     ------
     ValueError
-        If the file or the name does not exist, the file cannot be run, or the class wants arguments. What the class
-        itself raises goes through.
+        If the file or the name does not exist, the file cannot be run, or the class requires arguments. An error that
+        the class itself raises is passed on.
     """
     path, _, name = target.rpartition(":")
     if not path:
         raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")
-    if not os.path.isfile(path):  # False for what no file can be called, too
+    if not os.path.isfile(path):  # False also for what cannot be a file's name
         raise ValueError(f"there is no file {path!r}{meant(target)}")
     module = run_file(Path(path))
     known = [key for key, value in vars(module).items() if not key.startswith("_")
@@ -187,7 +187,7 @@ def load_target(target):
 
 
 def meant(target):
-    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or nothing if no file is so."""
+    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or "" if there is no such file."""
     parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
     if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
         return ""
@@ -195,11 +195,11 @@ def meant(target):
 
 
 def run_file(path):
-    """Return the module that a file makes; it may import what lies beside it.
+    """Return the module made by running a file, which may import modules from its own folder.
 
-    The module says in `USERS_FILE` which file it is: an exception that comes through it later is the user's own.
+    Its attribute `USERS_FILE` holds the path, so that an exception passing through it later is known as the user's.
     """
-    spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py': no import can mean this module
+    spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py', so that no import can find it
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -221,7 +221,7 @@ def run_file(path):
 
 
 def where_in(module, error):
-    """Return 'line N: ', the line of a module that an exception came through, or nothing."""
+    """Return 'line N: ' for the line of a module that an exception came through, or ""."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_globals is vars(module)]
     if isinstance(error, SyntaxError) and not lines:
         lines = [error.lineno]

@@ -1,8 +1,8 @@
 r"""Small edits of a function's source: a sign, an operator, a transpose, a factor, another operand, a statement.
 
-A mistake in a derivation is often one of these in code: `a - b` for `b - a`, a factor left out, the old variable for
-the new one. `edits_of` makes them one by one, from the plainest (`rank` 1) to those of which there are many (`rank` 6),
-in the syntax tree of one function; `mends` tries with which of them all claims hold.
+A mistake in a derivation often becomes one of these in code: `a - b` for `b - a`, a factor left out, the old variable
+for the new one. `edits_of` makes them one by one in the syntax tree of a function, from the plainest (`rank` 1) to the
+kinds of which there are many (`rank` 6); `mends` tries which of them make all claims hold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import ModuleType
 
 import numpy as np
 
-WIDTH = 70  # characters of source shown at most, where there is a shorter part that holds the edit
+WIDTH = 70  # characters of source shown at most, if some part that contains the edit is that short
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 OTHER = {ast.Add: ast.Mult, ast.Mult: ast.Add}
 COMPARED = {ast.Lt: (ast.Gt, ast.LtE), ast.Gt: (ast.Lt, ast.GtE), ast.LtE: (ast.GtE, ast.Lt),
@@ -29,30 +29,30 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("argmax", "argmin"), ("var", "std"), ("sin", "cos"), ("sinh", "cosh"), ("tanh", "tan", "sinh"),
          ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
-         ("sqrt", "square"), ("norm", "square"))  # in a group each may stand for another
+         ("sqrt", "square"), ("norm", "square"))  # within a group, each may be mistaken for another
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
-OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be a factor, or a term, elsewhere
-OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are no operands of their own
-FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it looks at it or not
-MADE = ("zeros_like", "ones_like", "empty_like")  # in the dtype of another
-CUTS = 4  # in a statement of which pairs are exchanged
+OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be factors, or terms, elsewhere
+OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are not operands themselves
+FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it uses it or not
+MADE = ("zeros_like", "ones_like", "empty_like")  # make arrays with the dtype of another
+CUTS = 4  # slices in a statement, at most, of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
-ARRAYS = 4  # of a module that are operands, whether a function reads them or not
-PIECES = 6  # of one function that are tried as factors, or terms
+ARRAYS = 4  # global arrays that count as operands, whether a function reads them or not
+PIECES = 6  # pieces of one function that are tried as factors, or terms
 CONJUGATE = "np.conj(_)"
 HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
 SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
 AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
-GUARD = "__minilift_goes_on__"  # the name of what loops in copies ask
-WAITS = ("sleep", "input", "wait", "acquire")  # calls of which none is edited: a copy would wait for long
-ENDLESS = ("repeat", "count", "cycle")  # of itertools: what takes all of one never ends, and cannot be stopped
+GUARD = "__minilift_goes_on__"  # the function that loops in copies call to learn whether they may go on
+WAITS = ("sleep", "input", "wait", "acquire")  # calls that are never edited: a copy might wait for a long time
+ENDLESS = ("repeat", "count", "cycle")  # of itertools: code that exhausts one never ends, and cannot be stopped
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
 
 
 @dataclass
 class Edit:
-    """One change of a syntax tree: in some holder a field, or one item of it, is to be another.
+    """One change to a syntax tree: a field of some node, its holder, or one item of that field, is replaced.
 
     Attributes
     ----------
@@ -60,10 +60,10 @@ class Edit:
         From 1, the plainest, to 6.
     line : int
     chain : list
-        From the statement down to what changes, to show as much of the source as fits.
+        The nodes from the statement down to what changes, so that as much of the source is shown as fits.
     holder, field, index, new
-        What is set, and to what, a node or its source; the index is None where the field is no list, or is set as a
-        whole.
+        What is set, and its new value, a node or its source; the index is None if the field is not a list, or is set
+        as a whole.
     """
 
     rank: int
@@ -76,7 +76,7 @@ class Edit:
 
     @contextlib.contextmanager
     def made(self):
-        """Make the edit, and take it back."""
+        """Make the edit for the block, and undo it afterwards."""
         value = getattr(self.holder, self.field)
         old = value if self.index is None else value[self.index]
         self.put(self.ready())
@@ -86,7 +86,7 @@ class Edit:
             self.put(old)
 
     def ready(self):
-        """Return what is set: made when it is asked for, since of most edits it never is."""
+        """Return the new value, built only on demand, since for most edits it is never needed."""
         new = expression(self.new) if isinstance(self.new, str) else self.new
         return at(new, self.chain[-1])
 
@@ -98,17 +98,17 @@ class Edit:
             getattr(self.holder, self.field)[self.index] = value
 
     def told(self):
-        """Return the source before and after: of the statement, or of the largest part that holds the edit and fits."""
+        """Return the source before and after: of the statement, or of the largest part with the edit that fits."""
         before = [source(node) for node in self.chain]
         with self.made():
             after = [source(node) for node in self.chain]
-        # the last of the chain is what is replaced, and by itself unchanged
+        # the last node of the chain is the one replaced; its own source does not change
         pairs = [(old, new) for old, new in zip(before, after) if old != new] or [(before[-1], source(self.ready()))]
         return next((pair for pair in pairs if max(map(len, pair)) <= WIDTH), pairs[-1])
 
 
 def source(node):
-    """Return the source of a node in one line; of a compound statement its first line."""
+    """Return the source of a node in one line; for a compound statement, its first line."""
     return ast.unparse(node).split("\n")[0] if isinstance(node, (ast.If, ast.For, ast.While, ast.With)) else " ".join(
         ast.unparse(node).split())
 
@@ -121,13 +121,13 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
     ----------
     function : ast.FunctionDef or ast.Lambda
     known : dict
-        What its global and enclosing names stand for: modules, functions and classes are no operands.
+        The values of its global and enclosing names; modules, functions and classes are not operands.
     runs : callable
-        From the first and last line of a statement to whether it was run: what was not is left alone.
+        From the first and last line of a statement to whether it was run; a statement that was not is left alone.
     wraps : mapping, optional
         What may be applied to an operand, as `wraps_in` returns it; default nothing.
     pieces : mapping, optional
-        What may be a factor or a term beside one, as `pieces_in` returns it; default nothing.
+        What may be a factor or a term beside an operand, as `pieces_in` returns it; default nothing.
     """
     operands = Operands(function, known, wraps or {}, pieces or {})
     if isinstance(function, ast.Lambda):
@@ -138,10 +138,10 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
 
 
 def everywhere(function, operands):
-    """Yield the edits of what stands in a function several times: in one place alone it is another edit.
+    """Yield the edits that change every occurrence of something a function contains several times.
 
-    Another function is called, or its arguments are exchanged, another operand is taken, or the same edit is made of
-    the same expression.
+    Another function is called, or its arguments are exchanged, another operand is taken, or the same edit is made to
+    every copy of an expression.
     """
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
     called = [called_name(node) for node in calls]
@@ -176,20 +176,20 @@ def everywhere(function, operands):
 
 
 class Everywhere(Edit):
-    """An edit of what is called, or taken, in all places of a function; `new` is what changes its statements."""
+    """An edit in all places of a function; `new` is the transformer that changes its statements."""
 
     def ready(self):
         """Return the changed statements."""
         return [self.new.visit(copy.deepcopy(statement)) for statement in self.holder.body]
 
     def told(self):
-        """Return both names, or expressions."""
+        """Return the old and the new name or expression."""
         old, new = self.chain
         return old, f"{new if isinstance(new, str) else ast.unparse(new)}, everywhere"
 
 
 def alike_in(function):
-    """Return {source: nodes} of the operations and calls that stand in a function several times."""
+    """Return {source: nodes} of the operations and calls that occur in a function several times."""
     found = {}
     for node in ast.walk(function):
         if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and not isinstance(
@@ -199,13 +199,13 @@ def alike_in(function):
 
 
 class Replaced(ast.NodeTransformer):
-    """Another expression wherever one stands."""
+    """Replace an expression by another wherever it occurs."""
 
     def __init__(self, text, new):
         self.text, self.new = text, new
 
     def generic_visit(self, node):
-        """Put the other one in its place."""
+        """Return the other expression in place of this one."""
         if not isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)) and isinstance(node, (
                 ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
             return at(expression(self.new) if isinstance(self.new, str) else copy.deepcopy(self.new), node)
@@ -213,7 +213,7 @@ class Replaced(ast.NodeTransformer):
 
 
 class Exchanged(ast.NodeTransformer):
-    """Calls of one function with the last two of so many arguments exchanged."""
+    """Exchange the last two arguments in calls of one function with a given number of arguments."""
 
     def __init__(self, name, count):
         self.name, self.count = name, count
@@ -227,13 +227,13 @@ class Exchanged(ast.NodeTransformer):
 
 
 class Renamed(ast.NodeTransformer):
-    """Calls of another function for those of one, or another operand."""
+    """Replace calls of one function by calls of another, or one operand by another."""
 
     def __init__(self, name, other, is_call):
         self.name, self.other, self.is_call = name, other, is_call
 
     def visit_Expr(self, node):
-        """Leave alone what is left alone."""
+        """Leave alone a statement that must not be edited."""
         return node if is_kept(node) else self.generic_visit(node)
 
     def visit_Call(self, node):
@@ -250,14 +250,14 @@ class Renamed(ast.NodeTransformer):
 
 
 def called_name(node):
-    """Return the name of what a call calls, without the module or object that has it; of another node none."""
+    """Return the name of the function called, without its module or object; "" for a node that is not a call."""
     if not isinstance(node, ast.Call):
         return ""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 class Operands:
-    """The names and attributes that a function computes with, each with the line from which on it is there."""
+    """The names and attributes that a function computes with, each with the line from which it is available."""
 
     def __init__(self, function, known, wraps, pieces):
         self.wraps, self.known = wraps, known
@@ -272,7 +272,7 @@ class Operands:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
         read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        # what is forgotten may be one of these
+        # a forgotten operand may be one of these
         self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
         self.found = dict.fromkeys([*self.arguments, *self.unread], 0)
         self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
@@ -307,16 +307,16 @@ class Operands:
         self.shares = [*self.numbers, *settings, *(name for name in self.found if name.startswith("self."))]
 
     def is_tool(self, node):
-        """Whether a node is what a module has beside functions and numbers, as np.c_, which is no operand."""
+        """Whether a node is a module's attribute other than a function or a number, such as np.c_: not an operand."""
         module = self.known.get(getattr(node.value, "id", None)) if isinstance(node, ast.Attribute) else None
         return isinstance(module, ModuleType) and not isinstance(getattr(module, node.attr, 0.0), (int, float))
 
     def sized(self):
-        """Return the source of the arguments, and of their attributes, by whose length something may be divided."""
+        """Return the source of the arguments and their attributes, by whose length something may be divided."""
         return [text for text in self.found if text.partition(".")[0] in self.arguments]
 
     def at(self, line):
-        """Return the source of the operands there are on a line."""
+        """Return the source of the operands available on a line."""
         return [text for text, first in self.found.items() if first <= line]
 
 
@@ -324,7 +324,7 @@ class Operands:
 
 
 def of_block(chain, holder, field, block, operands, runs):
-    """Yield the edits of a list of statements, and of all that is in them."""
+    """Yield the edits of a list of statements, and of everything in them."""
     for index, statement in enumerate(block):
         if is_kept(statement) or not runs(statement.lineno, statement.end_lineno):
             continue
@@ -350,7 +350,7 @@ def of_block(chain, holder, field, block, operands, runs):
 
 
 def is_kept(statement):
-    """Whether a statement is left alone: a docstring too, and what a loop asks."""
+    """Whether a statement is left alone: docstrings and the guards in loops are, among others."""
     value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
     called = called_name(value)
     return isinstance(statement, KEPT) or isinstance(value, ast.Constant) or called in (GUARD, *WAITS) or any(
@@ -359,7 +359,7 @@ def is_kept(statement):
 
 
 def of_statement(chain, holder, field, index, statement, operands):
-    """Yield what may stand in the place of a statement."""
+    """Yield the edits that put something else in place of a statement."""
     def edit(rank, new):
         return Edit(rank, statement.lineno, chain, holder, field, index, new)
 
@@ -409,20 +409,20 @@ def reads(node, name):
 
 
 class AllButLast(ast.NodeTransformer):
-    """All rows of an array but the last, that of the bias, in the place of the array."""
+    """Replace an array by all its rows but the last, that of the bias."""
 
     def __init__(self, name):
         self.name = name
 
     def visit_Name(self, node):
-        """Take them."""
+        """Return the array without its last row."""
         if node.id != self.name:
             return node
         return at(ast.Subscript(ast.Name(self.name, ast.Load()), expression("_[:-1]").slice, node.ctx), node)
 
 
 def renewed_in(loop):
-    """Return the pairs (x, x_new) of names that a loop reads, of which it sets the second alone."""
+    """Return the pairs (x, x_new) of names of which a loop reads the first and sets only the second."""
     names = [node for node in ast.walk(loop) if isinstance(node, ast.Name)]
     stored, read = ({node.id for node in names if isinstance(node.ctx, ctx)} for ctx in (ast.Store, ast.Load))
     pairs = [(name.removesuffix("_new").removeprefix("new_"), name) for name in sorted(stored)]
@@ -430,33 +430,33 @@ def renewed_in(loop):
 
 
 class Added(Edit):
-    """A statement more at the end of a loop."""
+    """An edit that adds a statement at the end of a loop."""
 
     def ready(self):
-        """Return the loop's statements with it."""
+        """Return the loop's statements with the new one."""
         return [*self.holder.body, at(self.new, self.chain[0])]
 
     def told(self):
-        """Return the last statement, and both."""
+        """Return the last statement, and that statement with the new one."""
         return source(self.chain[0]), f"{source(self.chain[0])}; {source(self.new)}"
 
 
 def changed_in(loop):
-    """Return the names of the arrays of which a loop changes entries, and reads others."""
+    """Return the names of the arrays in which a loop both changes and reads entries."""
     cuts = [node for node in ast.walk(loop) if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)]
     changed, read = ({node.value.id for node in cuts if isinstance(node.ctx, ctx)} for ctx in (ast.Store, ast.Load))
     return sorted(changed & read)
 
 
 class Before(Edit):
-    """In a loop an array is read as it was before: from a copy that is made where the loop begins."""
+    """An edit by which a loop reads an array as it was before: from a copy made where the loop begins."""
 
     @contextlib.contextmanager
     def made(self):
-        """Make the edit, and take it back."""
+        """Make the edit for the block, and undo it afterwards."""
         loop, name = self.chain
         old, body, kept = loop.iter, loop.body, f"__{name}_before"
-        copied = expression(f"({kept} := {name}.copy(), 0)")  # what the loop runs over takes the place of the 0
+        copied = expression(f"({kept} := {name}.copy(), 0)")  # the iterable of the loop takes the place of the 0
         copied.elts[1] = old
         loop.iter = at(ast.Subscript(copied, ast.Constant(1), ast.Load()), old)
         loop.body = [ReadBefore(name, kept).visit(copy.deepcopy(each)) for each in body]
@@ -466,19 +466,19 @@ class Before(Edit):
             loop.iter, loop.body = old, body
 
     def told(self):
-        """Return the name, and whence it is read."""
+        """Return the name, and the description of the copy that is read instead."""
         loop, name = self.chain
         return f"{name}, read in {source(loop)}", f"{name} as it was where this loop begins"
 
 
 class ReadBefore(ast.NodeTransformer):
-    """What is read of an array, read of another; what is written goes where it went."""
+    """Read entries from another array in place of this one; writing is unchanged."""
 
     def __init__(self, name, other):
         self.name, self.other = name, other
 
     def visit_Subscript(self, node):
-        """Read the other one."""
+        """Return the subscript with the other array, if it is read."""
         self.generic_visit(node)
         if isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name) and node.value.id == self.name:
             node.value = at(ast.Name(self.other, ast.Load()), node.value)
@@ -486,13 +486,13 @@ class ReadBefore(ast.NodeTransformer):
 
 
 def is_added(statement):
-    """Whether something is added to, or taken from, entries of an array, whose index may come twice."""
+    """Whether something is added to or subtracted from entries of an array, whose index may contain repetitions."""
     return isinstance(statement, ast.AugAssign) and isinstance(statement.op, (ast.Add, ast.Sub)) and isinstance(
         statement.target, ast.Subscript)
 
 
 class AddedAt(ast.NodeTransformer):
-    """All that is added to entries of an array added as often as an index comes."""
+    """Make additions to entries of an array count as often as an index is repeated."""
 
     def visit_AugAssign(self, node):
         """Call `add.at`, or `subtract.at`."""
@@ -505,7 +505,7 @@ class AddedAt(ast.NodeTransformer):
 
 
 def of_slices(chain, holder, field, index, statement):
-    """Yield a statement with what is cut out of two arrays exchanged: the way back of what is moved or shifted."""
+    """Yield a statement with the slices of two arrays exchanged: the inverse of a move or a shift."""
     cuts = [node for node in ast.walk(statement) if isinstance(node, ast.Subscript)]
     if not isinstance(statement, (ast.Assign, ast.AugAssign)) or len(cuts) > CUTS:
         return
@@ -518,7 +518,7 @@ def of_slices(chain, holder, field, index, statement):
 
 
 def of_order(statement, holder, field, index, block):
-    """Yield a statement and one of those after it in each other's place."""
+    """Yield the edits that exchange a statement with a later one, or move it behind that one."""
     for later in range(index + 1, len(block)):
         if is_kept(block[later]) or isinstance(block[later], ast.Return) or isinstance(statement, ast.Return):
             continue
@@ -526,7 +526,7 @@ def of_order(statement, holder, field, index, block):
         swapped[index], swapped[later] = block[later], statement
         pair = ast.Module([statement, block[later]], [])
         yield Swap(2 if later == index + 1 else 4, statement.lineno, [pair], holder, field, None, swapped)
-        if later > index + 1:  # it comes later, the others as they are
+        if later > index + 1:  # it is moved there, and the others keep their order
             moved = [*block[:index], *block[index + 1 : later + 1], statement, *block[later + 1:]]
             yield Swap(4, statement.lineno, [pair], holder, field, None, moved)
 
@@ -539,7 +539,7 @@ class Swap(Edit):
         return self.new
 
     def told(self):
-        """Return both statements in their order, and in the other one."""
+        """Return both statements in their old order, and in the new one."""
         one, other = map(source, self.chain[0].body)
         return f"{one}; {other}", f"{other}; {one}"
 
@@ -548,12 +548,12 @@ class Swap(Edit):
 
 
 def at(new, old):
-    """Return a new node that stands where an old one did."""
+    """Return a new node with the position of an old one."""
     return ast.fix_missing_locations(ast.copy_location(new, old))
 
 
 def of_expression(chain, holder, field, index, node, operands, top=True):
-    """Yield the edits of an expression and of all in it; `top` says that a factor or a term of its own fits here."""
+    """Yield the edits of an expression and of all in it; `top` says that a further factor or term may be added here."""
     here = chain if node is chain[-1] else [*chain, node]
 
     def edit(rank, new):
@@ -584,31 +584,31 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
 
 
 def is_edited(node):
-    """Whether the parts of an expression are edited by themselves: not a name that is stored to, or has attributes."""
+    """Whether the parts of an expression are edited separately: not for targets of assignment or dotted names."""
     if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
         return False
     return not (isinstance(node, ast.Attribute) and node.attr not in ("T", *OF_ARRAYS) and is_chain(node.value))
 
 
 def is_chain(node):
-    """Whether a node is a name, or an attribute of one, or one of that."""
+    """Whether a node is a name, or an attribute of one, to any depth."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
 
 
 def is_top(node, field):
-    """Whether what stands in a field of a node is a whole term or argument: no factor of a product, say."""
+    """Whether a node's field holds a whole term or argument, and not a factor of a product, say."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, (ast.Add, ast.Sub)) or (isinstance(node.op, ast.Pow) and field == "left")
-    if isinstance(node, ast.Compare):  # what is looked up is a key, no number
+    if isinstance(node, ast.Compare):  # what is looked up is a key, not a number
         return not any(isinstance(op, (ast.In, ast.NotIn)) for op in node.ops)
     return is_transpose(node) or not isinstance(
         node, (ast.UnaryOp, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred))
 
 
 def of_node(node, operands, top):
-    """Yield (rank, what may stand in the place of a node)."""
+    """Yield (rank, replacement) for the expressions that may take the place of a node."""
     if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
         return
     kind = {ast.BinOp: of_operator, ast.UnaryOp: of_sign, ast.Constant: of_constant, ast.Compare: of_comparison,
@@ -653,32 +653,32 @@ def of_node(node, operands, top):
 
 
 def of_whole(node, own, operands, there):
-    """Yield what may be made of a whole term: its opposite, a multiple, a transpose, what is called elsewhere."""
+    """Yield what may replace a whole term: its negative, a multiple, its transpose, or it wrapped in another call."""
     if called_name(node) != "len":
         yield 1, ast.UnaryOp(ast.USub(), node)
     yield from ((5, text) for number in (2, 3, 4) for text in (f"{number} * {own}", f"{own} / {number}"))
     if not isinstance(node, (ast.Name, ast.Attribute)):
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
     yield from ((4, text) for text in (f"1 - {own}", f"abs({own})", f"{own}.T"))
-    is_order = ast.unparse(getattr(node, "operand", node)) in operands.cut  # what has entries may be put in order
+    is_order = ast.unparse(getattr(node, "operand", node)) in operands.cut  # an array with entries may be sorted
     yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
                 if names.issubset(there) and (is_order or "argsort" not in wrap))
 
 
 def of_parts(own, there):
-    """Yield a value less its mean, or its part along another operand, as behind what is centred or has a norm."""
+    """Yield a value less its mean, or less its component along another operand, as after centring or normalisation."""
     yield from ((6, f"{own} - {own}.mean(axis={axis}, keepdims=True)") for axis in (0, -1))
     yield from ((6, f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
                 for other, mean in itertools.product(there, ("mean", "sum")))
 
 
 def combined(one, operator, other):
-    """Return the source of an operation on two others."""
+    """Return the source of an operation on two expressions."""
     return f"({one}) {SIGNS[operator]} ({other})"
 
 
 def beside(own, operands, there):
-    """Yield a term with another operand, or a piece of the code, as a factor, a divisor or a term beside it."""
+    """Yield a term combined with another operand, or a piece of the code, as a factor, a divisor or a further term."""
     for other, operator in itertools.product(there, SIGNS):
         yield 2 if other in operands.unread else 4, combined(own, operator, other)
     yield from ((5, combined(other, ast.Sub, own)) for other in there if own != other)
@@ -692,10 +692,10 @@ def beside(own, operands, there):
 
 
 def wraps_in(function):
-    """Return {source: names} of the calls in a function, with `_` for the first argument, where the others are plain.
+    """Return {source: names} of the calls in a function whose other arguments are plain, with `_` for the first one.
 
-    So that what is applied to one operand may be applied to another: a root, an inverse, a sort, or a clip at a bound
-    that has a name, wherever that is known.
+    They let what is applied to one operand be applied to another: a root, an inverse, a sort, or a clip at a named
+    bound, wherever that name is known.
     """
     found = {}
     for node in ast.walk(function):
@@ -718,7 +718,7 @@ def wraps_in(function):
 def pieces_in(function):
     """Return {source: operators} of short parts of a function that may be factors, or terms, elsewhere.
 
-    A sum or a comparison may be a factor, a product a term, and an entry of an array, or a root, is either.
+    A sum or a comparison may be a factor, a product a term, and an entry of an array, or a root, may be either.
     """
     def is_short(side):
         return is_chain(side.value if isinstance(side, ast.Subscript) else side) or isinstance(side, ast.Constant)
@@ -737,18 +737,18 @@ def pieces_in(function):
 
 
 def is_own_or_of_numbers(node):
-    """Whether a node is a call of a method of the object's own, or of one of `OF_NUMBERS`."""
+    """Whether a node is a call of one of the object's own methods, or of one of `OF_NUMBERS`."""
     own = isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "self"
     return own or called_name(node) in OF_NUMBERS
 
 
 def names_in(text):
-    """Return the names in some source, those of Python left out."""
+    """Return the names in some source, without Python's built-in ones."""
     return {node.id for node in ast.walk(expression(text)) if isinstance(node, ast.Name)} - set(dir(builtins))
 
 
 def is_of_array(node):
-    """Whether a node is an attribute such as a shape."""
+    """Whether a node is an attribute such as an array's shape."""
     return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and getattr(node.value, "id", "") != "self"
 
 
@@ -758,7 +758,7 @@ def expression(text):
 
 
 def turned(node):
-    """Return the transpose of a node, without two in a row."""
+    """Return the transpose of a node; that of a transpose is the node itself."""
     return node.value if is_transpose(node) else ast.Attribute(node, "T", ast.Load())
 
 
@@ -773,7 +773,7 @@ def is_transpose(node):
 
 
 def of_operator(node):
-    """Yield what may stand for an operation: the opposite, one side alone, sides exchanged, transposes."""
+    """Yield what may replace an operation: the opposite one, one side alone, sides exchanged, transposes."""
     left, op, right = node.left, node.op, node.right
     if type(op) in OPPOSITE:
         yield 1, ast.BinOp(left, OPPOSITE[type(op)](), right)
@@ -804,7 +804,7 @@ def of_operator(node):
 
 
 def of_brackets(left, op, right):
-    """Yield p·q + r as p·(q + r), r + p·q as (r + p)·q and p·(r + q), and p·(q + r) as p·q + r; of quotients too."""
+    """Yield p·q + r as p·(q + r), r + p·q as (r + p)·q and p·(r + q), and p·(q + r) as p·q + r; quotients likewise."""
     if isinstance(op, (ast.Add, ast.Sub)):
         if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Mult, ast.Div)):
             yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
@@ -825,7 +825,7 @@ def of_sign(node):
 
 
 def of_constant(node):
-    """Yield other numbers, or the other truth."""
+    """Yield other numbers, or the other truth value."""
     value = node.value
     if isinstance(value, bool):
         yield 2, ast.Constant(not value)
@@ -843,7 +843,7 @@ def of_constant(node):
 
 
 def of_comparison(node):
-    """Yield a comparison turned round, or with or without equality."""
+    """Yield a comparison reversed, or with equality added or dropped."""
     for k, op in enumerate(node.ops):
         for rank, other in enumerate(COMPARED.get(type(op), ()), start=1):
             ops = list(node.ops)
@@ -852,25 +852,25 @@ def of_comparison(node):
 
 
 def of_boolean(node):
-    """Yield and for or, or or for and."""
+    """Yield `and` with `or` in its place, or the reverse."""
     yield 1, ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
 
 
 def of_choice(node):
-    """Yield a choice the other way round, or one side of it."""
+    """Yield a conditional expression with its sides exchanged, or one side of it alone."""
     yield 2, ast.IfExp(node.test, node.orelse, node.body)
     yield 2, node.body
     yield 2, node.orelse
 
 
 def of_items(node):
-    """Yield a list or a tuple with two items, next to each other, exchanged."""
+    """Yield a list or a tuple with two neighbouring items exchanged."""
     for k in range(min(len(node.elts) - 1, 4)):
         yield 2, type(node)([*node.elts[:k], *node.elts[k : k + 2][::-1], *node.elts[k + 2:]], node.ctx)
 
 
 def of_subscript(node):
-    """Yield what is cut as a whole, at its other end, along the other axis, or turned round."""
+    """Yield the whole of what is sliced, or it sliced at its other end, along the other axis, or reversed."""
     yield 3, node.value
     yield 5, ast.Subscript(node, expression("_[::-1]").slice, ast.Load())
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -886,7 +886,7 @@ def of_subscript(node):
 
 
 def other_ends(cut):
-    """Yield a slice one place later or earlier, and one that is open at one end, open at the other."""
+    """Yield a slice one place later or earlier; and for a slice open at one end, one that is open at the other."""
     if not isinstance(cut, ast.Slice) or cut.step is not None or (cut.lower is None and cut.upper is None):
         return
     for step in (1, -1):
@@ -903,7 +903,7 @@ def other_ends(cut):
 
 
 def moved(end, step):
-    """Return the end of a slice one place on or back: of n − 1 it is n."""
+    """Return the end of a slice moved one place on or back: n − 1 moved on is n."""
     op, other = (ast.Add, ast.Sub)[:: step]
     if isinstance(end, ast.BinOp) and isinstance(end.op, other) and getattr(end.right, "value", None) == 1:
         return end.left
@@ -911,7 +911,7 @@ def moved(end, step):
 
 
 def of_call(node):
-    """Yield a call of another function, without it, with arguments exchanged, left out, or turned."""
+    """Yield a call of another function, an argument alone, or arguments exchanged, left out or transposed."""
     function, arguments, keywords = node.func, node.args, node.keywords
     name = called_name(node)
     for group in ALIKE:
@@ -952,7 +952,7 @@ def of_call(node):
     if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
         for text in other_subscripts(arguments[0].value):
             yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
-    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # like whole numbers, it holds no others
+    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # made like integers, it holds only those
         yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("dtype", ast.Name("float", ast.Load()))])
     if name == "transpose" and len(arguments) > 3:
         for k, j in itertools.combinations(range(len(arguments)), 2):
@@ -984,7 +984,7 @@ def of_composition(node):
 
 
 def other_subscripts(text):
-    """Yield the subscripts of an einsum with two letters of one of its terms exchanged, or one that is another's."""
+    """Yield an einsum's subscripts with two letters of one term exchanged, or one replaced by another term's."""
     letters = sorted(set(filter(str.isalpha, text)))
     terms = re.split(r"(,|->)", text)
     for k, term in enumerate(terms):
@@ -996,7 +996,7 @@ def other_subscripts(text):
 
 
 def of_running(node, name):
-    """Yield a running sum, or maximum, from the other end; and what a function of one's own makes from there."""
+    """Yield a running sum, or maximum, from the other end; and likewise a call of the user's own function."""
     if len(node.args) != 1 or isinstance(node.args[0], (ast.Starred, ast.Constant)):
         return
     if name in ("cumsum", "cumprod", "accumulate"):
@@ -1012,7 +1012,7 @@ def of_running(node, name):
 
 
 def of_length(node, name):
-    """Yield a sum for a length, as of weights, and a length for a sum."""
+    """Yield a sum in place of a length, as for weights, and a length in place of a sum."""
     if name == "len" and len(node.args) == 1 and is_chain(node.args[0]):
         yield 3, ast.Call(ast.Attribute(node.args[0], "sum", ast.Load()), [], [])
     elif name == "sum" and not node.args and not node.keywords and isinstance(node.func, ast.Attribute):
@@ -1020,6 +1020,6 @@ def of_length(node, name):
 
 
 def renamed(function, name):
-    """Return what is called with another name: np.mean for np.sum."""
+    """Return the function called, under another name: np.mean for np.sum."""
     return ast.Attribute(function.value, name, ast.Load()) if isinstance(function, ast.Attribute) else ast.Name(
         name, ast.Load())

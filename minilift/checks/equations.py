@@ -1,6 +1,6 @@
-r"""The index of equations: which line implements an equation of the papers, what checks it, and which test holds it.
+r"""The index of equations: which line implements an equation of the papers, what checks it, and which test guards it.
 
-Lines and tests are read from comments, so that the index cannot say what the code does not. A line that implements an
+The index is built from comments, so that it lists only what the code itself declares. A line that implements an
 equation ends with its tag, such as ``# ProxProp (11), (13)`` or ``# LocoProp-S``; a test that fails when that line is
 wrong says ``# holds ProxProp (11)`` in its body. The claims that `verify` measures name their equation as their source.
 """
@@ -127,15 +127,15 @@ def write_table(path, words):
 
 
 def matching(query, code, tests):
-    """Return the equations that a query stands for; all for an empty one.
+    """Return the equations that match a query; all of them if it is empty.
 
-    All its words must be in the name of an equation; if they are in none, in a name and its statement; if there too in
-    none, in the places. Case does not matter. A number is not found as a part of another.
+    All its words must be in the name of an equation; if no name has them, in a name and its statement; if none of these
+    does either, in the places. Case does not matter. A number does not match a part of another.
 
     Raises
     ------
     ValueError
-        If there is none; with the nearest name.
+        If nothing matches; the message gives the nearest name.
     """
     texts = [{name: name for name in EQUATIONS}, {name: f"{name} {says}" for name, says in EQUATIONS.items()},
              {name: " ".join(f"{place.path} {place.name}" for place in code[name] + tests[name]) for name in EQUATIONS}]
@@ -148,13 +148,13 @@ def matching(query, code, tests):
 
 
 def index():
-    """Return two dicts from each equation to its `Place` list: lines of the package, and tests that hold it.
+    """Return two dicts from each equation to its list of `Place`: lines of the package, and tests that guard it.
 
-    An installed package comes without its tests: the second dict then has empty lists.
+    An installed package comes without its tests: the lists of the second dict are then empty.
     """
     package = Path(__file__).parent.parent
     tests = package.parent / "tests"
-    own = (tests / "checks" / "test_equations.py").is_file()  # beside an installed package may be somebody else's tests
+    own = (tests / "checks" / "test_equations.py").is_file()  # tests beside an installed package may be someone else's
     held = collect(tests, r"holds (?P<tags>.*)") if own else {equation: [] for equation in EQUATIONS}
     return collect(package, r"(?P<tags>.*)"), held
 
@@ -162,12 +162,12 @@ def index():
 def collect(folder, form):
     """Return {equation: [Place, …]} from the comments of `form` in the Python files of a folder.
 
-    The notebooks' sources, which an installed package has in it, are left out: their comments are prose.
+    The notebooks' sources, which an installed package contains, are left out: their comments are prose.
 
     Raises
     ------
     ValueError
-        If a comment looks like a tag but is none, or names an equation that is not in the list.
+        If a comment looks like a tag but is not one, or names an equation that is not in the list.
     """
     places = {equation: [] for equation in EQUATIONS}
     for path in sorted(folder.rglob("*.py")):
@@ -191,7 +191,7 @@ def parse_tags(text, where):
                          "write tags alone, as in 'ProxProp (11), (13)'")
     equations, paper = [], None
     for item in text.split(", "):
-        continued = item.startswith(("(", "Prop."))  # of the paper before
+        continued = item.startswith(("(", "Prop."))  # of the same paper as the item before
         paper = paper if continued else item.split()[0]
         equation = f"{paper} {item}" if continued else item
         if equation not in EQUATIONS:
@@ -201,8 +201,8 @@ def parse_tags(text, where):
 
 
 def tagged_lines(source, form):
-    """Return the (line, tags) of each comment of a Python source that has a form and looks like a tag."""
-    if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # which is quicker than to look for comments
+    """Return (line, tags) for each comment of a Python source that matches `form` and looks like a tag."""
+    if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # this is quicker than parsing for comments
         return []
     matches = [(line, re.fullmatch(form, comment)) for line, comment in comments(source)]
     return [(line, match["tags"]) for line, match in matches if match and LOOKS_LIKE_TAG.match(match["tags"])]
@@ -244,7 +244,7 @@ def named_in(source):
 
 
 def listing(code, tests, equations=tuple(EQUATIONS)):
-    """Return the index as text: each equation, its lines, what `verify` claims of it, and the tests that hold it."""
+    """Return the index as text: each equation, its lines, the claims of `verify` about it, and its tests."""
     blocks, claimed = [], claims()
     for equation in equations:
         rows = [f"{equation:<16} {EQUATIONS[equation]}"]
@@ -257,7 +257,7 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
 
 
 def top_from(path):
-    """Return the way from a file's folder to the top of the project, '' or such as '../'."""
+    """Return the relative path from a file's folder to the top of the project: '', or '../' and so on."""
     top = Path(__file__).parent.parent.parent
     try:
         depth = len(path.resolve().parent.relative_to(top).parts)
@@ -267,9 +267,9 @@ def top_from(path):
 
 
 def markdown(code, tests, top=""):
-    """Return the index as a Markdown table, without line numbers, which would be out of date at each edit.
+    """Return the index as a Markdown table, without line numbers, which every edit would make out of date.
 
-    `top` is the way to the top of the project, from which the places are given.
+    `top` is the relative path to the top of the project, which the places start from.
     """
     rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
     for equation, statement in EQUATIONS.items():
@@ -290,7 +290,7 @@ def with_table(text, table):
     Raises
     ------
     ValueError
-        If the text has not exactly one pair of marks.
+        If the text does not have exactly one pair of marks.
     """
     parts = re.split(r"(<!-- equations -->\n|<!-- /equations -->)", text)
     if len(parts) != 5:

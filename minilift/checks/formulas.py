@@ -1,4 +1,4 @@
-r"""The claims of a gradient and of an equality: ∂E/∂u by differences, f(x) = r(x); and their mistakes."""
+r"""Measure claims of a gradient (∂E/∂u, by differences) and of an equality (f(x) = r(x)), and find their mistakes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gradient_is_derivative(thing, case):
     reference = reference.loosened(thing.tolerance)._replace(floor=min(reference.floor, 1e-3 * size))
     single = leaves(got)[0].shape if len(leaves(got)) == 1 and tangents.full else None
 
-    def shaped(values):  # as the one array that it is, for what is said of rows and transposes
+    def shaped(values):  # as one array, if the block is one, so that rows and transposes can be recognised
         return values if single is None else values.reshape(single)
 
     mine, along = tangents.project(case.block(got)), case.rng.standard_normal(x.shape)
@@ -53,7 +53,7 @@ def gradient_is_derivative(thing, case):
         return finding
 
     def is_right_of(other):
-        first = central_differences(other.at, other.block(), along)[0]  # which is quickly asked
+        first = central_differences(other.at, other.block(), along)[0]  # a quick test
         if not abs(first - case.block(got) @ along) <= 1e-4 * abs(first):
             return False
         right = gradient(other.at, other.block(), tangents).loosened(thing.tolerance)
@@ -77,7 +77,7 @@ def gradient_is_derivative(thing, case):
 
 
 def block_reasons(case, got, right):
-    """Return in which of several blocks a gradient is wrong, and how, if it is right in others."""
+    """Return in which of several blocks a gradient is wrong, and how, provided it is right in others."""
     names = case.thing.blocks
     ends = np.cumsum([len(vector(case.values[name])) for name in names])[:-1]
     parts = dict(zip(names, zip(np.split(got, ends), np.split(right, ends))))
@@ -94,7 +94,7 @@ def block_reasons(case, got, right):
 
 
 def no_gradient_reasons(case, x):
-    """Return whether a claimed gradient is none of any function: then its derivative is not symmetric."""
+    """Return whether a claimed gradient is not the gradient of any function: its derivative is then not symmetric."""
     v, w = np.random.default_rng(6).standard_normal((2, len(x)))
 
     def claimed(x):
@@ -111,7 +111,7 @@ def no_gradient_reasons(case, x):
 
 
 def missing_terms(case, x, off, wrong, defect):
-    """Return the terms of which a gradient is off by a multiple, at x and nearby: two may be one at x, the identity."""
+    """Return the terms by a multiple of which a gradient is off, at x and nearby: at x alone two terms may coincide."""
     step = 0.1 * np.max(abs(x)) * case.rng.uniform(0.5, 1, x.shape)
     values, name = case.with_block(x + step), case.thing.blocks[0]
     if len(case.thing.blocks) == 1 and np.ndim(values[name]) == 2 and np.array_equal(case.values[name].T,
@@ -165,14 +165,14 @@ def formula_is_reference(thing, case):
 
 
 def rounding_of(case):
-    """Return what rounding of what is drawn may leave where the right result is 0: v − τ (v/τ), say."""
+    """Return the residue that rounding of the drawn values may leave where the right result is 0: v − τ (v/τ), say."""
     sizes = [np.max(abs(leaf), initial=0.0) for value in case.values.values() for leaf in leaves(value)
              if leaf.dtype.kind == "f" and np.all(np.isfinite(leaf))]
     return 8 * np.finfo(np.float64).eps * max(sizes, default=0.0)
 
 
 def sign_reasons(case, got, expected):
-    """Return whether a formula is wrong only where an array of its shape has one sign."""
+    """Return whether a formula is wrong only where an array of its shape has one particular sign."""
     if got.shape != expected.shape:
         return []
     wrong = abs(got - expected) > FITS * np.max(abs(expected), initial=0.0)
@@ -183,7 +183,7 @@ def sign_reasons(case, got, expected):
 
 
 def order_reasons(case):
-    """Return whether a formula depends on the order of rows, and its reference does not."""
+    """Return whether a formula depends on the order of rows while its reference does not."""
     def gap(function, values):
         here, there = (vector(function(case, x)) for x in (case.values, values))
         return np.max(abs(here - there)) / (np.max(abs(here)) + 1e-300) if here.shape == there.shape else 0.0

@@ -1,6 +1,6 @@
-r"""Claims about lifted methods: what each block of a sweep does to their energy, predictive coding, target propagation.
+r"""Claims about lifted methods: what each block of a sweep does to the energy; predictive coding, target propagation.
 
-A sweep starts from values that are those of a forward pass of other data, so that no penalty is zero.
+A sweep starts from the values of a forward pass of other data, so that no penalty is zero.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from minilift.network import Network
 from minilift.support.backend import to_numpy
 
 DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
-ANCHORED = (FenchelLifted, LiftedBregman)  # whose θ_l is drawn to that before the call, not to that before the block
-TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # whose claims are written out below
-PROBED = 200  # entries of all blocks of a network on which an energy of a user's own is differentiated
-SMALL = 20  # parameters of a network of which each block is probed
+ANCHORED = (FenchelLifted, LiftedBregman)  # their θ_l is damped towards its value before the call, not before the block
+TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # their claims are written out below
+PROBED = 200  # entries of all blocks, at most, of a network on which a user's own energy is differentiated
+SMALL = 20  # parameters, at most, of a network of which every block is probed
 
 
 def told_as(claimed, kinds, what):
-    """Return the method if it is of one of some classes: the claim is about what is inside it."""
+    """Return the method if it is of one of some classes; the claim is about how these work inside."""
     only_if(isinstance(claimed.method, kinds), f"it is not said to be {what}")
     return claimed.method
 
 
 def of_blocks(claimed):
-    """Return the method if it visits blocks, one of a user's own class too: the claim is about each of them."""
+    """Return the method if it visits blocks, even if it is of a user's class: the claim is about each block."""
     method = claimed.method
     own = isinstance(method, Lifted) and type(method).schedule is not Lifted.schedule
     only_if(own, "it is not said to be a method of blocks")
@@ -62,9 +62,9 @@ def of_blocks(claimed):
 
 
 def beginning(method, case):
-    """Return a method's variables with the values of other data, and some multiplier.
+    """Return a method's variables with the values of other data, and a nonzero multiplier.
 
-    Of a user's own class the parameters are those of the call: to which of the two its blocks are damped is not known.
+    For a user's own class the parameters are those of the call: it is unknown towards which ones its blocks are damped.
     """
     rng = np.random.default_rng(3)
     other = replace(case, X=case.X + 0.3 * rng.standard_normal(case.X.shape))
@@ -75,13 +75,13 @@ def beginning(method, case):
     # the parameters have moved since the call began
     size = 0.1 * isinstance(method, DESCENDING)
     theta = [None if own is None else case.lend(own + size * rng.standard_normal(own.shape)) for own in case.theta]
-    # on either side of a kink: the nearest minimum is not always the least
+    # on either side of a kink: the nearest minimum is not always the lowest
     z = start.z and [None, *(case.lend(rng.choice([-1.0, 1.0], own.shape) * to_numpy(own)) for own in start.z[1:])]
     return start._replace(a=[case.lend(case.X), *start.a[1:]], z=z, multiplier=multiplier, theta=theta)
 
 
 def visits(method, case):
-    """Return a list of (block, l, energy, variables before, variables after) of the blocks of one sweep."""
+    """Return a list of (block, l, energy, variables before, variables after), one for each block of one sweep."""
     def sweep(method, case):
         energy = method.energy(case.net, case.lend(case.X), case.lend(case.y))
         before = beginning(method, case)
@@ -93,7 +93,7 @@ def visits(method, case):
     try:
         return kept(case, "sweep", method, lambda: list(sweep(fresh(method), case.guarded)))
     except ArithmeticError as error:
-        # an iteration of its own class, too, that does not reach its tolerance from these values
+        # no failure if the iteration of its class does not reach its tolerance from these values either
         base = class_of(method)
         only_if(type(error) is not ArithmeticError or type(method) is base or tried(
             lambda: list(sweep(as_base(method, base), case.guarded))) is not None, f"it gives up: {error}")
@@ -135,7 +135,7 @@ def steps_of_its_class(claimed, case):
     findings = [compare_blocks(case, one, case.per_map(lambda l, other=other: dense(
         case.project(l, other[l]), 1e-6, "the steps of its class, rounding")), lambda: case.per_map(lambda l: {}))
         for one, other in zip(some_calls(method, case), expected)]
-    # a variant and a mistake look the same here
+    # here a variant cannot be told from a mistake
     change = departure(method, twin, case, findings[0].holds)
     only_if(change is None, f"{change}: a variant, or a mistake; verify(…, like={name}(…)) compares the two")
     own = sorted(set(method.settings()) - set(twin.settings()))
@@ -150,7 +150,7 @@ def steps_of_its_class(claimed, case):
 
 
 def some_calls(method, case):
-    """Return three lists [None, d_1, …, d_D], of calls one after the other: a multiplier shows in the third."""
+    """Return three lists [None, d_1, …, d_D], from successive calls: a multiplier shows in the third."""
     method = fresh(method)
     calls = [dict(zip(case.net.maps, [np.array(to_numpy(step)) for step in run_method(method, case)]))
              for _ in range(3)]
@@ -158,9 +158,9 @@ def some_calls(method, case):
 
 
 def departure(method, twin, case, same):
-    """Return how one sweep differs from that of a method's class, or None; `same` says whether its first call does not.
+    """Return how one sweep differs from that of a method's class, or None; `same` says that its first call does not.
 
-    A sweep differs in the order of its blocks, or in what one of them makes of the same variables.
+    A sweep may differ in the order of its blocks, or in what one of them does to the same variables.
     """
     name = type(twin).__name__
     if isinstance(method, PredictiveCoding):
@@ -226,7 +226,7 @@ def blocks_are_argmins(claimed, case):
     method = of_blocks(claimed)
     case = probed_case(case)
     steps = visits(method, case)
-    # of a block that is visited twice the last visit is probed: that none raises the energy is claimed of all
+    # if a block is visited twice, its last visit is probed; that none raises the energy is claimed of every visit
     last = {(block, l): visit for block, l, *visit in steps if prox_weight(method, block, l, visit[0]) is not None}
     findings = [block_finding(method, case, steps[0][3], *which, *visit) for which, visit in last.items()]
     only_if(findings, "none of its blocks is an argmin")
@@ -234,16 +234,16 @@ def blocks_are_argmins(claimed, case):
 
 
 def probed_case(case):
-    """Return a case of which each block is probed: a small one itself, of one with three maps that with two units each.
+    """Return a case whose blocks are all probed: a small one itself, or for three maps a net with two units a layer.
 
-    On the first no block lies between two hidden layers.
+    In the small ones no block lies between two hidden layers.
     """
     if case.net.depth > 1 and sum(theta.size for theta in case.theta[1:]) <= SMALL:
         return case
     only_if(case.net.depth == 3, "each block is probed on small networks alone, and on narrow ones of three maps")
     first, second = case.net.sigma[1:3]
     net = Network([Linear(2, 2), first, Linear(2, 2), second, Linear(2, 2)], loss=case.net.loss_function)
-    rng = np.random.default_rng(int(1e6 * abs(case.X).sum()))  # another for another seed
+    rng = np.random.default_rng(int(1e6 * abs(case.X).sum()))  # differs with the seed of the case
     return net_case(net, case.net.backend, rng, f"{case.label}, as 2-2-2-2, N = 3", 3, "random")
 
 
@@ -288,7 +288,7 @@ def multiplier_ascends(claimed, case):
 
 
 def prox_weight(method, block, l, energy):
-    """Return the α of a block that is an argmin, as the papers or a user have it; None for one that is only lowered."""
+    """Return the α of a block that is an argmin, as the papers or a user define it; None if it only descends."""
     if not isinstance(method, DESCENDING):
         return weight_said(method, block, l, energy)
     last = l == energy.net.depth
@@ -309,7 +309,7 @@ def prox_weight(method, block, l, energy):
 
 
 def weight_said(method, block, l, energy):
-    """Return the α of a user's block that is the energy's own best_theta, best_z or best_a; None of any other."""
+    """Return the α of a user's block that calls the energy's own best_theta, best_z or best_a; None otherwise."""
     *_, update = (update for kind, k, update in method.schedule(energy) if (kind, k) == (block, l))
     given, solved = getattr(update, "keywords", {}), getattr(update, "func", update)
     is_best = getattr(solved, "__name__", "") == f"best_{block}" and set(given) <= {"alpha"}
@@ -317,7 +317,7 @@ def weight_said(method, block, l, energy):
 
 
 def damped_energy(method, case, block, l, energy, before):
-    """Return E + α/2 ‖v − v⁰‖² as a function of a block's value v and of v⁰ and α by name, and these."""
+    """Return E + α/2 ‖v − v⁰‖² as a function of a block's value v and of v⁰ and α by name, and v⁰ and α themselves."""
     alpha, old = prox_weight(method, block, l, energy) or 0.0, to_numpy(getattr(before, block)[l])
     around = case.theta[l] if block == "theta" and isinstance(method, ANCHORED) else old
     names = "the anchor", "the anchor's weight α"
@@ -353,7 +353,7 @@ def block_finding(method, case, start, block, l, energy, before, after):
 
 
 def energetic(claimed, case):
-    """Return a copy of a method of predictive coding whose energy may be differentiated."""
+    """Return a copy of a predictive-coding method whose energy may be differentiated."""
     method = fresh(told_as(claimed, PredictiveCoding, "predictive coding"))
     only_if(method.prediction == "free", "with fixed predictions it is no gradient of F")
     only_if(case.has_few_inputs, "its energy is differentiated on small networks alone")
@@ -442,7 +442,7 @@ def local_losses(claimed, case):
 
 
 def difference_targets(method, case, corrected=True):
-    """Return the targets [None, t_1, …, t_D], by differences and the inverse maps as they were drawn, and all h_l."""
+    """Return the difference targets [None, t_1, …, t_D], from the inverse maps as they were drawn, and all h_l."""
     state, D = case.forward(), case.net.depth
     h = [*(to_numpy(x) for x in state.a[:D]), to_numpy(state.z[D])]
     slope = gradient(case.value, h[D]).value / case.net.loss_function.weight(len(case.X))

@@ -24,17 +24,17 @@ from minilift.checks.numeric import OFF, compare, dense, fits, gradient, is_soon
 from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
 from minilift.layers.losses import Loss
 
-FAR = 4.0  # outputs so many times those drawn are still ones that training meets
+FAR = 4.0  # outputs this many times those drawn may still occur in training
 CONCAVE = "it is concave: its sign is wrong"
 NOT_CONVEX = "it is not convex, though it says convex = True"
-PAST_TARGETS = np.linspace(-3, 3, 25)[:, None, None]  # from a target, where a prox is taken, of all outputs
+PAST_TARGETS = np.linspace(-3, 3, 25)[:, None, None]  # distances from the targets at which a prox is taken
 STEPS_BESIDE = (0.3, 0.05, 0.005, -0.005, -0.05, -0.3)
-HUGE = 1e60  # a loss of outputs of some hundreds that is larger grows exponentially
+HUGE = 1e60  # a loss that exceeds this for outputs of a few hundred grows exponentially
 
 
 @dataclass(frozen=True)
 class LossCase(Case):
-    """Outputs z, targets y, other outputs w, of which the prox is taken, and its τ for each sample."""
+    """Outputs z, targets y, other outputs w, at which the prox is taken, and its τ for each sample."""
 
     z: np.ndarray
     y: np.ndarray
@@ -43,26 +43,26 @@ class LossCase(Case):
     everywhere: bool = True  # whether the loss is finite for all outputs tried
 
     def value(self, loss, z):
-        """Return the loss; of complex outputs, if it can."""
+        """Return the loss, also of complex outputs if it supports them."""
         return self.loss_value(loss, z, self.y)
 
     def alike(self):
-        """Return one more problem of this kind, of fewer samples where there are several."""
+        """Return one more problem of this kind, with fewer samples if there are several."""
         n = (len(self.z) + 1) // 2
         shares = np.random.default_rng(10).uniform(0.6, 1, self.z[:n].shape)
         return replace(self, z=shares * self.z[:n], y=self.y[:n], w=shares * self.w[:n], tau=shares.flat[0] * self.tau)
 
 
 def loss_cases(loss, rng, xp):
-    """Return a loss and random problems for it: one sample, one output, wide and tall."""
+    """Return a loss and random problems for it: one sample, one output, wide ones and tall ones."""
     sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (6, 2, 50.0), (17, 5, 3.0))
     return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
 
 
 def loss_case(loss, rng, xp, n, n_out, tau):
-    """Return one problem for a loss; where it is infinite outside of its domain, with outputs inside."""
+    """Return one problem for a loss; if the loss is infinite outside its domain, the outputs are inside."""
     y = draw_targets(loss, rng, n, n_out)
-    far = 1.5 * (FAR if tau > 100 else 1.0)  # of which a long step of a prox begins
+    far = 1.5 * (FAR if tau > 100 else 1.0)  # the scale of the outputs from which a long step of a prox begins
     case = LossCase(f"N = {n}, {n_out} outputs", xp, z=1.5 * rng.standard_normal((n, n_out)), y=y,
                     w=far * rng.standard_normal((n, n_out)), tau=tau)
     if finite_around(loss, case, case.z) and finite_around(loss, case, case.w):
@@ -75,15 +75,15 @@ def loss_case(loss, rng, xp, n, n_out, tau):
 
 
 def finite_around(loss, case, z):
-    """Whether a loss is finite at outputs and beside them, or raises, which the claims will say."""
+    """Whether a loss is finite at outputs and beside them; or raises, which the claims will report."""
     try:
         return all(np.isfinite(case.value(loss, z + h)) for h in (-2e-3, 0.0, 2e-3))
-    except Exception:  # whatever is raised here, the claims raise and report it
+    except Exception:  # whatever is raised here will be raised in the claims too, and reported
         return True
 
 
 def draw_targets(loss, rng, n, n_out):
-    """Draw targets that a loss takes: labels, or numbers if it takes them, or numbers in [0, 1]."""
+    """Draw targets that a loss accepts: labels, or numbers, or numbers in [0, 1]."""
     if getattr(loss, "classification", False):
         return rng.integers(0, n_out, n)
     y = rng.standard_normal((n, n_out))
@@ -118,7 +118,7 @@ def loss_gradient(loss, case):
 
 
 def slope_of_loss_reasons(loss, case, got, reference):
-    """Return properties of a wrong gradient that say where the mistake is."""
+    """Return properties of a wrong gradient that show where the mistake is."""
     difference = got - reference.value
     others = (case.y + 1) % case.z.shape[1] if case.y.ndim == 1 == len(case.y) else np.roll(case.y, 1)
     other, rolled = (case.call(loss.gradient, case.w, y) - gradient(
@@ -139,7 +139,7 @@ def slope_of_loss_reasons(loss, case, got, reference):
 
 
 def weight_reasons(loss, case):
-    """Return whether a gradient is off by a factor for each sample, looked for with enough outputs to tell."""
+    """Return whether a gradient is off by a factor for each sample, tested with enough outputs to tell."""
     wide = loss_case(loss, np.random.default_rng(9), case.xp, 6, 4, 1.0)
     factors = []
     for z in (wide.z, wide.w):
@@ -153,12 +153,12 @@ def weight_reasons(loss, case):
 
 
 def named_transfer(loss):
-    """Return f of a loss with gradient f(z) − y, or None if it names none."""
+    """Return the f of a loss with gradient f(z) − y, or None if the loss names none."""
     return getattr(loss, "transfer", None)
 
 
 def loss_mistakes(loss, case):
-    """Return what usual mistakes in the gradient of a loss of z − y give."""
+    """Return what common mistakes in the gradient of a loss of z − y would give."""
     if named_transfer(loss) is not None or case.y.shape != case.z.shape:
         return {}
     return {"the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -gradient(
@@ -182,10 +182,10 @@ def loss_at_ties(loss, case):
                    for v in ways for s in (1, -1)) / size
 
     at = case.y if case.y.shape == case.z.shape else 0
-    points = [np.round(case.z) + at, np.round(case.z[:, :1]) + 0 * case.z]  # all outputs of a sample may be equal
+    points = [np.round(case.z) + at, np.round(case.z[:, :1]) + 0 * case.z]  # in the second, each sample's outputs tie
     excess, slope = [above(z) for z in points], case.call(loss.gradient, points[0], case.y)
     worst = points[int(np.argmax(excess))]
-    reason = NOT_CONVEX if above(worst, 1e-4) < 0.3 * np.max(excess) else (  # of a curve, not of a slope
+    reason = NOT_CONVEX if above(worst, 1e-4) < 0.3 * np.max(excess) else (  # it comes from curvature, not a slope
         "it is wrong at ties or kinks: where entries, a margin or a threshold are met exactly")
     finding = Finding(float(np.max(excess)), 1e-4, "relative to the gradient, over steps of 1e-3", (reason,))
     if not np.all(np.isfinite(slope)):
@@ -235,19 +235,19 @@ def loss_is_convex(loss, case):
 
 
 def falls_far_out(loss, case):
-    """Whether a loss is lower and lower far out, the mean of both sides: not one that levels off there."""
+    """Whether the mean of a loss over both sides keeps falling far out, rather than levelling off."""
     near, far = (2 * case.value(loss, 0 * case.z) - case.value(loss, -t * case.z) - case.value(loss, t * case.z)
                  for t in (30.0, 300.0))
     return bool(near > 0 and far > 5 * near)
 
 
 def states_convex(loss):
-    """Return whether a loss says that it is convex, or that it is not; None if it says neither. The package's are."""
+    """Return whether a loss states that it is convex or not, None if it states neither; the package's are convex."""
     return getattr(loss, "convex", True if type(loss).__module__.startswith("minilift.") else None)
 
 
 def convexity(loss, case):
-    """Return the finding that a loss lies below its chords."""
+    """Return the finding on whether a loss lies below its chords."""
     far = ((5 * case.z, case.z), (5 * case.w, case.w), (4 * case.z, -4 * case.w)) if case.everywhere else ()
     pairs, shares = ((case.z, case.w), *far), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 
@@ -282,7 +282,7 @@ def matching_loss(loss, case):
 
 
 def has_prox(loss):
-    """Skip losses without a prox of their own, or with one that says that it is not defined."""
+    """Skip losses without a prox of their own, or whose prox says that it is not defined."""
     own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True
     only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
 
@@ -299,11 +299,11 @@ def loss_predicts(loss, case):
         return np.stack([case.call(loss.value_per_sample, z, np.full(len(z), label)) for label in range(z.shape[1])])
 
     def excess(losses):
-        if inherited:  # the label of the largest probability need not be that of the least loss: less than others' mean
+        if inherited:  # the most probable label need not have the least loss, only less than the mean over labels
             return float(np.mean(losses[predicted, np.arange(len(predicted))]) - losses.mean())
         return float(np.max(losses[predicted, np.arange(len(predicted))] - losses.min(axis=0)))
 
-    losses, equal = of_labels(case.z), of_labels(0 * case.z)  # where no output says anything, a label's own weight
+    losses, equal = of_labels(case.z), of_labels(0 * case.z)  # with all outputs 0, only a label's own weight remains
     weighted = [losses / equal, losses - equal] if np.ptp(equal) > 1e-9 and np.all(equal > 0) else []
     return Finding(min(map(excess, [losses, *weighted])), 1e-9, ROUNDING, (
         "predict is not the label of the least loss",))
@@ -369,19 +369,19 @@ def loss_prox(loss, case):
         prox(case.w, tau)
     except NotImplementedError as why:
         raise NotClaimed(f"its prox is not defined: {why}") from None
-    # value and prox are given arrays of the backend by the case of the loss; labels are no numbers to be altered
+    # the loss's case passes arrays of the backend to value and prox; labels are not numbers that can be altered
     given = {} if case.y.dtype.kind in "iu" else {"y": case.y}
     found = minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
     if not found.holds or len(case.w) > 1 or case.y.shape != case.w.shape:
         return found
-    for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)):  # where pieces may meet
+    for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)):  # pieces may meet there
         if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), prox(v, tau)):
             return minimum_finding(objective, "u", prox, v, v=v, tau=tau, weight_of_a_sample=weight, **given)
     return found
 
 
 def lower_beside(objective, u):
-    """Whether an objective is lower a little or some way off, in one output or all, than at a point."""
+    """Whether an objective is lower than at a point u a little or some way off, in one output or all."""
     if not math.isfinite(value := objective(u)):
         return False
     ways = [*np.eye(u.size).reshape(-1, *u.shape), np.ones(u.shape)]

@@ -37,7 +37,7 @@ DAMPINGS = (0.3, 1.0, 20.0)
 
 @dataclass(frozen=True)
 class JoinCase(Case):
-    """Two lists of values that a join reads, and the tangents along which its adjoint is probed."""
+    """The values that a join reads, a second list of them, and the tangents along which its adjoint is probed."""
 
     values: list
     others: list
@@ -45,14 +45,14 @@ class JoinCase(Case):
 
 
 def join_cases(join, rng, xp, shape=None):
-    """Return a join and random problems for it, of vectors and of longer samples where it takes them.
+    """Return a join and random problems for it, of vectors and, where it accepts them, of larger samples.
 
-    Their channels are as many in each value, and then, where it takes that, fewer in the first or the last. Or of those
-    shapes alone that it reads in a network, one for each value.
+    All values have the same number of channels first, and then, where the join accepts that, one of them has fewer. If
+    `shape` gives the shapes that the join reads in a network, one for each value, only these are used.
     """
     count, cases = join.reads_current + len(join.sources), []
     alike = [[one] * count for one in ((5,), (4, 3), (3, 4, 2))]
-    # two channels at least, since one would be taken for as many as there are; three less leave two before, in a middle
+    # two channels at least, since a single one would be broadcast; three fewer leave two where there were five
     uneven = [[(*one[:-1], one[-1] - less * (k == fewer)) for k in range(count)]
               for one in ((5,), (4, 5), (3, 4, 5)) for fewer, less in ((0, 1), (count - 1, 1), (count - 1, 3))
               if count > 1]
@@ -64,7 +64,7 @@ def join_cases(join, rng, xp, shape=None):
         cases.append(JoinCase(label, xp, values, others, rng))
     only_if(cases, "it takes no values of the shapes tried; check it inside a network instead")
     taken = [case for case in cases if tried(case.call, partial(join.forward, None), *case.values) is not None]
-    return join, taken or cases  # one that raises of all is wrong
+    return join, taken or cases  # a join that raises for every shape is wrong
 
 
 @claim("join", "the join is linear in its values", "J(2u − 3v) = 2 J(u) − 3 J(v)", "the layer graph")
@@ -88,7 +88,7 @@ def join_adjoint(join, case):
     parts = [to_host(part) for part in join.adjoint_inputs(None, case.lend(g), case.lend_all(case.values))]
     tangents = [Tangents(value.shape, case.rng, count=6) for value in case.values]
 
-    def sent_to(k):  # with the other values as they are, so that a product, too, is judged
+    def sent_to(k):  # with the other values as they are, so that a product can be judged too
         moved = [[v + tangent if j == k else v for j, v in enumerate(case.values)] for tangent in tangents[k]]
         return tangents[k].assemble([np.vdot(case.call(lambda *v: join.forward(None, *v), *values) - c, g)
                                      for values in moved])
@@ -117,27 +117,27 @@ class MapCase(Case):
     phi: object
 
     def met(self, thing):
-        """Return the map as it is for samples of this size."""
+        """Return the map adapted to samples of this size."""
         return self.phi
 
     @property
     def factors(self):
-        """Return the sizes by which a result may be off."""
+        """Return the sizes that a result may be off by as factors."""
         return {"N, the batch size": len(self.g), "the number of rows of the design matrix": len(self.design)}
 
 
 def map_cases(phi, rng, xp, shape=None):
     """Return a map and random problems for it: a batch of one, wide and tall ones, a dead input, small and large.
 
-    A map by itself takes samples of another size, too, if it can: longer vectors, images of odd and even numbers of
-    rows.
+    A map that is not in a network is also given samples of another size, if it can take them: longer vectors, or images
+    with odd and even numbers of rows.
     """
     alone, given = shape is None, phi
     shape = sample_shape(phi, map_shapes(phi)) if alone else shape
     phi = for_samples(given, shape)
     case, cases = Case("", xp), []
     plan = [(n, size, shape) for n, size in ((1, 1), (2, 1 / 20), (5, 1), (16, 20), (17, 1))]
-    plan += [(261, 1, shape)] * (len(shape) == 1)  # more than a block of rows, in which a product may be made
+    plan += [(261, 1, shape)] * (len(shape) == 1)  # more rows than the blocks in which a product may be computed
     plan += [(3, 1, other) for other in other_sizes(shape) if alone and takes_samples(given, case, other)][:1]
     for n, size, one in plan:
         theta, a = rng.standard_normal(phi.theta_shape), size * rng.standard_normal((n, *one))
@@ -150,12 +150,12 @@ def map_cases(phi, rng, xp, shape=None):
 
 
 def for_samples(phi, shape):
-    """Return a map as it is for samples of a shape."""
+    """Return a map adapted to samples of a shape."""
     return phi.for_images(shape) if hasattr(phi, "for_images") else phi
 
 
 def other_sizes(shape):
-    """Return other sizes of images, or sequences: where rows are even they are odd; or multiples, as of patches."""
+    """Return other sizes of images or sequences: odd where the number of rows is even, or multiples, as for patches."""
     if len(shape) == 3:
         rows, columns, channels = shape
         return [(columns, rows, channels) if rows != columns else (rows + 1, columns, channels),
@@ -164,20 +164,20 @@ def other_sizes(shape):
 
 
 def takes_samples(phi, case, shape):
-    """Whether a map says that it takes samples of a shape, and does: θ of one may be for one size alone."""
+    """Whether a map says that it takes samples of a shape, and does: its θ may be made for one size only."""
     if not fits_shapes(phi, [shape]):
         return False
     if len(shape) == 1 and phi.output_shape(shape) == phi.output_shape((shape[0] - 3,)):
-        return False  # what makes as much of longer vectors does not look at all of them
+        return False  # if longer vectors give the same output shape, not all of their entries are read
     theta, a = np.zeros(phi.theta_shape), np.zeros((2, *shape))
     return tried(lambda: case.call(for_samples(phi, shape).forward, theta, a)) is not None
 
 
 def map_shapes(phi):
-    """Return shapes of samples that a map may take: vectors, or small images."""
+    """Return shapes of samples that a map might take: vectors, or small images."""
     n_in = getattr(phi, "n_in", None)
     channels, kernel = getattr(phi, "c_in", n_in), getattr(phi, "kernel", 1)
-    if not isinstance(kernel, (int, tuple)):  # a name that a user's class has for something else
+    if not isinstance(kernel, (int, tuple)):  # a user's class uses this name for something else
         kernel = 1
     height = max(kernel) if isinstance(kernel, tuple) else kernel
     return [(n_in,), (height + 1, height + 2, channels), (height, height, channels), (height + 3, channels),
@@ -186,7 +186,7 @@ def map_shapes(phi):
 
 
 def design_matrix(case, phi, a, unit=0):
-    """Return Ã: its column k is one unit of the map's output for parameters that are e_k in that unit."""
+    """Return Ã: its column k is one unit of the map's output when that unit's parameters are e_k."""
     rows, n_out = phi.theta_shape
     thetas = (np.outer(row, np.eye(n_out)[unit]) for row in np.eye(rows))
     return np.stack([case.call(phi.forward, theta, a).reshape(-1, n_out)[:, unit] for theta in thetas], axis=1)
@@ -245,7 +245,7 @@ def map_states_its_shapes(phi, case):
 
 
 def looks_drawn(theta):
-    """Whether a map's weights look like random numbers: no two of several are equal, in size."""
+    """Whether a map's weights look like random numbers: there are several, and no two have the same magnitude."""
     weights = abs(np.ravel(to_numpy(theta)[:-1]))
     return weights.size > 3 and len(np.unique(weights)) == weights.size
 
@@ -289,7 +289,7 @@ def forward_is_design(phi, case):
 
 
 def rows_reasons(phi, case, rows, product):
-    """Return what may be wrong with the rows that a map says it multiplies W by."""
+    """Return what may be wrong with the rows that a map claims to multiply by W."""
     n_out = case.theta.shape[1]
     if not linear_in_theta(phi, case).holds:
         return ["it is not linear in θ"]
@@ -298,7 +298,7 @@ def rows_reasons(phi, case, rows, product):
     if not np.allclose(design_matrix(case, phi, case.a, n_out - 1), case.design):
         return ["its units do not read the same entries of a (weights that are masked, sparse): no rows(a) serve all"]
     reasons, seen = [], case.design[:, :-1]
-    if np.allclose(seen @ case.theta[:-1], product):  # and not the bias, which may differ from pixel to pixel
+    if np.allclose(seen @ case.theta[:-1], product):  # without the bias, which may differ from pixel to pixel
         z = case.call(phi.forward, case.theta, case.a)
         return [OTHER_ORDER] * fits(np.sort(z, axis=None), np.sort(product + case.theta[-1], axis=None))
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
@@ -332,7 +332,7 @@ def affine_in_a(phi, case):
 
 
 def samples_left_out(each, got):
-    """Return what comes out where samples are left out, by what to say of it, given what each of them contributes."""
+    """Return the results of leaving samples out, by description, given the contribution of each sample."""
     total = np.cumsum(each, axis=0)
     if len(each) < 2 or got.shape != total[-1].shape:
         return {}
@@ -367,7 +367,7 @@ def adjoint_in_a(phi, case):
 
 
 def input_adjoint_mistakes(phi, case, tangents, got):
-    """Return what usual mistakes in g Wᵀ give."""
+    """Return what common mistakes in g Wᵀ would give."""
     theta, g = case.theta, case.g
     other = tangents.project(case.call(phi.adjoint_input, theta / 2, g))
     if np.array_equal(other, got):
@@ -387,7 +387,7 @@ def input_adjoint_mistakes(phi, case, tangents, got):
 
 
 def before_weights(phi, case, signal):
-    """Return what comes out of mistakes in the adjoint of what a map does to a before W, a matrix by rows(a)."""
+    """Return the results of mistakes in the adjoint of what a map does to a before W, its matrix found from rows(a)."""
     unit = np.eye(case.a.shape[1])
     if not hasattr(phi, "rows") or (matrix := case.call(phi.rows, unit) - case.call(phi.rows, 0 * unit)).shape != (
             unit.shape) or np.allclose(matrix, unit):
@@ -419,7 +419,7 @@ def gram_without_bias(phi, case):
 
 
 def gram_finding(phi, case, side, product):
-    """Return the finding of a Gram matrix, which is product(Ã): ÃÃᵀ or ÃᵀÃ."""
+    """Return the finding on a Gram matrix, which should be product(Ã): ÃÃᵀ or ÃᵀÃ."""
     got, design, bare = to_numpy(gram_of(phi, case, side).matrix), case.design, case.design.copy()
     bare[:, -1] = 0
     mistakes = {"the column of ones is missing": product(bare),
@@ -458,7 +458,7 @@ def prox_forms(phi, case):
 
 
 def damping_mistakes(C, b, damping, rows, got):
-    """Return what usual mistakes in (C + βI)⁻¹b give; of those with a number, what comes nearest to `got`."""
+    """Return what common mistakes in (C + βI)⁻¹b would give; if one has a free number, with that nearest to `got`."""
     if not all(np.all(np.isfinite(array)) for array in (C, b, got)):
         return {}
     one = np.eye(len(C))

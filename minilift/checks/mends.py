@@ -1,12 +1,12 @@
-r"""The edit of one's own code with which all claims hold: what `Report.mends` looks for.
+r"""The search for an edit of the user's code that makes all claims hold, for `Report.mends`.
 
-A failure says *that* something is wrong. What is wrong is best said by what would be right: the functions under test
-are read from their files, one small edit after another is made in a copy (`edits`), and the claims that failed are
-measured anew, until with one of them all hold. That is no guess: the edited code has been verified. It may be one of
-several ways to mend, and there may be none by a single edit.
+A failure says *that* something is wrong. The best way to say what is wrong is to show what would be right: the
+functions under test are read from their files, one small edit after another is made in a copy (`edits`), and the claims
+that failed are measured again, until an edit makes them all hold. This is not a guess: the edited code has been
+verified. It may be one of several ways to mend the code, and there may be no way by a single edit.
 
-Nothing of the user's is changed. Copies are made of the functions that the thing consists of, of its classes, and of
-what they call in their own files, with global names of their own; loops in them end after a while.
+Nothing of the user's is changed. The functions that the thing consists of, its classes, and the user's functions that
+they call are copied, and the copies have their own global names; loops in them are stopped after a while.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ from minilift.checks.edits import CONJUGATE, GUARD, edits_of, pieces_in, wraps_i
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 
-SECONDS = 5.0  # of the processor after which no further edit is tried: other work on the machine decides nothing
-LAST = 20.0  # and to verify anew one that has been found
-ONCE = 0.1  # what a copy has, and some times what the original takes
-MEMORY = 2**28  # bytes that copies may take for each core beside what is in use, of which BLAS wants some for its own
-COPIED = 100_000  # entries of an array up to which a copy has a copy of it
-FEW = 3  # problems in which a claim must hold, before all are verified anew
-SMALLER = 0.6  # times the numbers of a thing
-BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # are tried around each operand, called or not
-WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # what a loss has as a factor, where it is a mean
-WRAPS = 12  # calls that are tried around other operands
-MORE = 2  # edits in functions of their own that are told at most
+SECONDS = 5.0  # of processor time, after which no further edit is tried: other work on the machine makes no difference
+LAST = 20.0  # seconds to verify again an edit that has been found
+ONCE = 0.1  # seconds that a copy has, plus a multiple of what the original takes
+MEMORY = 2**28  # bytes for each core that copies may take beyond what is in use; BLAS needs some of them for itself
+COPIED = 100_000  # entries of an array, at most, for a copy of the thing to get its own copy
+FEW = 3  # problems in which a claim must hold, before everything is verified again
+SMALLER = 0.6  # factor by which the numbers of a thing are scaled
+BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # tried around each operand, in the code or not
+WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # the factor in a loss that may be a mean
+WRAPS = 12  # calls, at most, that are tried around other operands
+MORE = 2  # edits reported at most, each in a different function
 PACKAGE = str(Path(__file__).resolve().parents[1])
 FOREIGN = tuple({*(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
                  *site.getsitepackages(), PACKAGE, "<frozen", "<string"})
-ROLES = ("energy", "reference", "draw", "project")  # of a claim: what it is held against
-GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation begins with: edited last
+ROLES = ("energy", "reference", "draw", "project")  # the functions that a claim is checked against
+GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation starts from: edited last
 
 
 class TooLongError(BaseException):
-    """A copy runs for too long; no Exception, so that no code catches it."""
+    """A copy runs for too long; not an Exception, so that no code catches it."""
 
 
 # ---- whose code it is
 
 
 def is_own(function):
-    """Whether a function is written in Python by the user: neither this package's nor a library's."""
+    """Whether a function is Python code of the user's: neither this package's nor a library's."""
     name = function.__code__.co_filename
     return not name.startswith(FOREIGN) and not str(function.__module__).startswith("minilift.")
 
@@ -77,7 +77,7 @@ def is_own_class(cls):
 
 
 def plain(value):
-    """Return the function in a class's attribute: of a method, a property, a static or a class method."""
+    """Return the function behind a class's attribute: a method, a property, a static or a class method."""
     if isinstance(value, (staticmethod, classmethod)):
         return value.__func__
     if isinstance(value, property):
@@ -86,9 +86,9 @@ def plain(value):
 
 
 class Own:
-    """All functions and classes of the user that a thing consists of, found from it on.
+    """All the user's functions and classes that a thing consists of, found by following references from it.
 
-    `copied` makes the thing anew of copies of all of them, in which some functions have other code.
+    `copied` rebuilds the thing from copies of all of them, in which some functions have different code.
     """
 
     def __init__(self, thing):
@@ -96,7 +96,7 @@ class Own:
         self.find(thing)
 
     def find(self, value):
-        """Take in what is the user's of a value, and of all that it calls."""
+        """Add the user's functions and classes in a value, and in all that it calls."""
         if id(value) in self.seen:
             return
         self.seen.add(id(value))
@@ -105,7 +105,7 @@ class Own:
                 self.functions.append(value)
                 for other in (*reached(value).values(), *contents(value).values(), *(value.__defaults__ or ())):
                     self.find(other)
-            elif value.__closure__:  # a library's decorator, of the user's function
+            elif value.__closure__:  # a library's decorator around the user's function
                 for other in contents(value).values():
                     self.find(other)
         elif isinstance(value, types.MethodType):
@@ -130,17 +130,17 @@ class Own:
                         self.find(other)
 
     def copied(self, codes, scale=1.0):
-        """Return the thing made of copies, with other code in some functions: {function: code}; its floats scaled."""
+        """Return the thing made of copies, its floats scaled, with the code of some functions replaced by `codes`."""
         return Copy(self, codes, scale).of(self.thing)
 
 
 def is_claim(value):
-    """Whether a value is a claim about functions, or a method made of one."""
+    """Whether a value is a claim about functions, or a method made from a function."""
     return hasattr(type(value), "roles") or type(value).__name__ == "FunctionMethod"
 
 
 def reached(function):
-    """Return {name: value} of the globals that a function, or a function in it, names."""
+    """Return {name: value} of the globals that a function, or a function in it, refers to."""
     names, codes = set(), [function.__code__]
     while codes:
         code = codes.pop()
@@ -150,16 +150,16 @@ def reached(function):
 
 
 def contents(function):
-    """Return {name: value} of what a function holds of those around it."""
+    """Return {name: value} of the variables that a function takes from the functions around it."""
     found = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-        with contextlib.suppress(ValueError):  # it is empty
+        with contextlib.suppress(ValueError):  # an empty cell
             found[name] = cell.cell_contents
     return found
 
 
 class Copy:
-    """Copies of all that is the user's in a thing, made once each."""
+    """Copies of everything in a thing that is the user's, each made once."""
 
     def __init__(self, own, codes, scale=1.0):
         self.own, self.codes, self.scale, self.made, self.spaces = own, codes, scale, {}, {}
@@ -193,7 +193,7 @@ class Copy:
         return copy.deepcopy(value) if isinstance(value, (dict, list, set)) and len(value) < 1000 else value
 
     def array(self, value):
-        """Return the copy of an array, into which an edited function may write; of a large one what it cannot."""
+        """Return the copy of an array, into which an edited function may write; for a large one, a read-only view."""
         new = value.copy() if value.size <= COPIED else value.view()
         new.flags.writeable = new.base is None
         self.made[id(value)] = new, value
@@ -221,7 +221,7 @@ class Copy:
         return new
 
     def space(self, names):
-        """Return the global names of copies."""
+        """Return the dict of global names that copies use."""
         if id(names) not in self.spaces:
             arrays = {name: self.of(value) for name, value in names.items() if type(value) is np.ndarray}
             self.spaces[id(names)] = {**names, **arrays, GUARD: Guard.goes_on}
@@ -266,7 +266,7 @@ class Copy:
 
 
 class Source:
-    """The syntax tree of a function in its file, in which loops ask whether they may go on, and code made of it."""
+    """The syntax tree of a function in its file, with guards in its loops, and the code made from it."""
 
     def __init__(self, function):
         self.function, self.file = function, function.__code__.co_filename
@@ -321,16 +321,16 @@ def found_in(tree, code):
 
 
 def is_body(node, code):
-    """Whether an expression is where the code of a lambda says that its own is: several may be in one line.
+    """Whether an expression is at the position that a lambda's code gives: several may be on one line.
 
-    Python 3.10 does not say where: there such lambdas are left alone.
+    Python 3.10 gives no positions: such lambdas are left alone there.
     """
     where = node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
     return hasattr(code, "co_positions") and where in code.co_positions()
 
 
 def module_of(node, class_name, original):
-    """Return the tree of a module with a function where it was made: in a class, in other functions."""
+    """Return the tree of a module with a function nested as it was defined: in a class, in other functions."""
     if isinstance(node, ast.Lambda):
         node = ast.Assign([ast.Name("made", ast.Store())], node)
     if class_name:
@@ -352,7 +352,7 @@ def code_in(module, original):
 
 
 class Guard(ast.NodeTransformer):
-    """In each function and loop a call that ends what takes too long."""
+    """Insert a call into each function and loop that stops code which takes too long."""
 
     until, patience, begun = math.inf, ONCE, (0.0, 0.0)
 
@@ -363,17 +363,17 @@ class Guard(ast.NodeTransformer):
 
     @classmethod
     def spent(cls):
-        """Return seconds of the processor, or half of those that pass, if these are more: of code that waits."""
+        """Return the processor seconds spent, or half the time elapsed if that is more, as for code that waits."""
         return max(time.thread_time() - cls.begun[0], (time.perf_counter() - cls.begun[1]) / 2)
 
     @classmethod
     def goes_on(cls):
-        """Raise `TooLongError` after the time that a copy has."""
+        """Raise `TooLongError` if a copy's time is up."""
         if cls.spent() > cls.until:
             raise TooLongError
 
     def visit_loop(self, node):
-        """Put the call first in a body, after a docstring."""
+        """Put the call at the beginning of a body, after any docstring."""
         self.generic_visit(node)
         k = int(isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None)
         node.body = [*node.body[:k], ast.Expr(ast.Call(ast.Name(GUARD, ast.Load()), [], [])), *node.body[k:]]
@@ -392,7 +392,7 @@ def always(*_):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be mended.
+    """The thing to be mended and how its claims are checked.
 
     Attributes
     ----------
@@ -401,21 +401,21 @@ class Problem:
     failed : list of (Claim, ...)
         The claims that do not hold.
     posed : callable
-        From a copy of the thing to what its claims are measured of, and the random problems.
+        From a copy of the thing to the subject on which its claims are measured, and the random problems.
     verified : callable
-        From a copy of the thing to its checks; or from that, a number that is added to the seed, and one by which
-        drawn numbers are multiplied.
+        From a copy of the thing to its checks; optionally also from a number that is added to the seed, and one by
+        which drawn numbers are multiplied.
     checks : list of Check
         Those of the thing itself.
     possible : callable
-        From a claim, what it is measured of and a problem to whether that is worth while.
+        From a claim, its subject and a problem to whether measuring the claim there is worthwhile.
     is_whole : bool, default True
-        Whether all numbers that the claims depend on are the copy's own, so that others may be tried.
+        Whether all numbers that the claims depend on belong to the copy, so that others may be tried.
     held : tuple
-        What the thing is held against, whose functions stay as they are.
+        What the thing is checked against; its functions stay as they are.
     is_same : callable
-        From a copy to whether it is defined as before: a derivative is mended, not the function whose derivative it
-        should be.
+        From a copy to whether it is defined as before: the derivative should be mended, and not the function that it
+        is the derivative of.
     """
 
     thing: object
@@ -430,16 +430,16 @@ class Problem:
 
 
 def mends_of(problem: Problem) -> list[Mend] | None:
-    """Return edits of the user's code, in functions of their own, with each of which all claims hold.
+    """Return edits of the user's code, each in a different function, each of which makes all claims hold.
 
-    An empty list where no single edit of those known mends it within `SECONDS`; None where there is no code to be
-    edited: it has no file, or is not the user's.
+    The list is empty if no known single edit mends it in `SECONDS`; it is None if there is no code to edit, since it
+    has no file or is not the user's.
     """
     Guard.begin()
     try:
         own = Own(problem.thing)
         sources = list(sources_of(own, problem.held))
-    except Exception:  # whatever the attributes of a user's object raise when they are looked at
+    except Exception:  # attributes of a user's object may raise anything when they are read
         return None
     if not sources:
         return None
@@ -452,9 +452,9 @@ def mends_of(problem: Problem) -> list[Mend] | None:
 
 
 def searched(problem, failed, own, sources, ran, until):
-    """Return the edits with which all claims hold; if there is none, one with which some that failed do.
+    """Return the edits that make all claims hold; if there are none, one that makes some of the failed claims hold.
 
-    Another is looked for among those that are as plain, in other functions.
+    After the first, further edits are sought only among those that are as plain, in other functions.
     """
     edits = in_order(sources, ran, own)
     found: list[Mend] = []
@@ -463,7 +463,7 @@ def searched(problem, failed, own, sources, ran, until):
               and all(mend.function != source.name for mend in found))
     for edit, source, codes, mended in mending(problem, failed, own, sources, others, until):
         if len(mended) < len(failed):
-            if any(claim.source != "convention" for claim in mended):  # a dtype alone is no beginning
+            if any(claim.source != "convention" for claim in mended):  # mending a dtype alone is not worth reporting
                 partial.append((edit, source, codes))
         elif left_by(problem, own, codes) == 0 and not is_by_chance(problem, own, codes, sources):
             plainest = edit.rank
@@ -482,9 +482,9 @@ def searched(problem, failed, own, sources, ran, until):
 
 
 def mending(problem, failed, own, sources, edits, until):
-    """Yield edits with the functions' codes and the claims of those that failed that hold then.
+    """Yield edits with the functions' codes and those of the failed claims that each edit makes hold.
 
-    Of what cannot even be run, no claim is known to fail: all edits are yielded.
+    If the thing cannot even be run, no claim is known to fail, and all edits are yielded.
     """
     for edit, source in edits:
         if Guard.spent() > until:
@@ -503,10 +503,10 @@ def told(edit, source, left=0):
 
 @contextlib.contextmanager
 def quiet():
-    """Let copies print nothing, and warn of nothing; LAPACK's words of NaN are not those of Python."""
+    """Keep copies from printing or warning, at the level of the process too: LAPACK writes of NaN past Python."""
     with contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         for stream in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(OSError, AttributeError, ValueError):  # where there are none, nothing is said
+            with contextlib.suppress(OSError, AttributeError, ValueError):  # there may be no such stream
                 stack.enter_context(nowhere(stream))
         warnings.simplefilter("ignore")
         yield
@@ -514,7 +514,7 @@ def quiet():
 
 @contextlib.contextmanager
 def nowhere(stream):
-    """Let what is written to a stream of the process go nowhere."""
+    """Discard what is written to a stream of the process."""
     stream.flush()
     kept = os.dup(stream.fileno())
     with open(os.devnull, "w", encoding="utf-8") as null:
@@ -528,7 +528,7 @@ def nowhere(stream):
 
 @contextlib.contextmanager
 def bounded():
-    """Let copies take little more memory than there is in use: an edited size may be huge. On Linux alone."""
+    """Let copies take little more memory than is in use, as an edited size may be huge; on Linux only."""
     try:
         import resource
         in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
@@ -546,7 +546,7 @@ def bounded():
 
 
 def sources_of(own, held=()) -> Iterator[Source]:
-    """Yield the sources of a thing's functions, those last that a derivation begins with; none it is held against."""
+    """Yield the sources of a thing's functions, those of `GIVEN` last; not of those that it is checked against."""
     held = (*held, *(getattr(own.thing, role, None) for role in ROLES if is_claim(own.thing)))
     given = {function for each in held for function in Own(getattr(each, "__func__", each)).functions}
     for function in sorted(own.functions, key=lambda function: function.__name__ in GIVEN):
@@ -558,7 +558,7 @@ def sources_of(own, held=()) -> Iterator[Source]:
 def run_lines(problem, own, sources):
     """Return {source: lines that are run where a claim fails}, and the failing claims, the quickest first.
 
-    What is a matter of convention, such as a dtype, comes last. With each claim the number of the first problem in
+    Claims about conventions, such as a dtype, come last. With each claim comes the number of the first problem in
     which it fails.
     """
     codes = {source.function: source.plain for source in sources}
@@ -589,7 +589,7 @@ def run_lines(problem, own, sources):
                 if not holds(claim, subject, [case]):
                     failed.append((Guard.spent() - begun, claim, k))
                     break
-    except Exception:  # it cannot even be run: what was run until then is known
+    except Exception:  # it cannot even be run; the lines run until then are known
         failed = []
     finally:
         sys.settrace(before)
@@ -599,7 +599,7 @@ def run_lines(problem, own, sources):
 
 
 def holds(claim, subject, cases):
-    """Whether a claim holds in all cases, as far as it is claimed and decided there."""
+    """Whether a claim holds in all those cases in which it is made and decided."""
     for case in cases:
         with contextlib.suppress(NotClaimed):
             finding = measured(claim.measure, subject, case)
@@ -609,14 +609,14 @@ def holds(claim, subject, cases):
 
 
 def some(claim, cases):
-    """Return the problems of a claim."""
+    """Return the cases in which a claim is measured."""
     return cases[:1] if claim.once else cases
 
 
 def in_order(sources, ran, own):
-    """Return (edit, source) of all edits of what is run, the plainest first, those of forward passes last."""
+    """Return (edit, source) for all edits of the code that is run, the plainest first, those of forward passes last."""
     found, nodes = [], [source.node for source in sources]
-    for function in own.functions:  # what a definition calls may be missing elsewhere
+    for function in own.functions:  # a call made in one function may be missing in another
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
@@ -642,13 +642,13 @@ def in_order(sources, ran, own):
 
 
 def is_of_one(node):
-    """Whether a function is a method of one argument, which may be missing around another."""
+    """Whether a function is a method of one argument, a call of which may be missing around an operand."""
     return isinstance(node, ast.FunctionDef) and [a.arg for a in node.args.args][:1] == ["self"] and len(
         node.args.args) == 2 and not node.name.startswith("__")
 
 
 def codes_with(edit, source, sources):
-    """Return {function: code} of all functions, one of them edited; None if that is no Python."""
+    """Return {function: code} of all functions, one of them edited; None if the result is not valid Python."""
     try:
         with edit.made():
             code = source.code()
@@ -658,7 +658,7 @@ def codes_with(edit, source, sources):
 
 
 def claims_mended(problem, failed, own, codes):
-    """Return the claims that hold where they failed, up to the first that does not."""
+    """Return the claims that now hold in the problem where they failed, up to the first that does not."""
     mended, begun = [], Guard.spent()
     Guard.until = begun + Guard.patience
     try:
@@ -667,17 +667,17 @@ def claims_mended(problem, failed, own, codes):
             if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]])):
                 return mended
             mended.append(claim)
-            Guard.until = begun + LAST  # it is no endless loop
+            Guard.until = begun + LAST  # it is not an endless loop
         for k in range(FEW):
             if Guard.spent() - begun < 5 * ONCE:
                 mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
         return mended
-    except (Exception, TooLongError):  # what an edited function does is its own
+    except (Exception, TooLongError):  # an edited function may raise anything
         return []
 
 
 def left_by(problem, own, codes):
-    """Return how many claims fail still; None if others fail than before, or fail otherwise, or it is another thing."""
+    """Return how many claims still fail; None if new ones fail, or in another way, or the definition has changed."""
     Guard.until = Guard.spent() + LAST
     try:
         if not problem.is_same(own.copied(codes)):
@@ -689,9 +689,9 @@ def left_by(problem, own, codes):
 
 
 def is_by_chance(problem, own, codes, sources):
-    """Whether with other numbers, and on other random problems, an edit does not mend what then fails as before.
+    """Whether an edit mends only by chance: with other numbers or problems the same claims fail, and it does not help.
 
-    As b for b² where b is 1, or what holds for most draws.
+    So it is with b for b² where b is 1, or an edit that works for most draws.
     """
     plain, begun = {source.function: source.plain for source in sources}, Guard.spent()
     Guard.until = begun + LAST
@@ -699,9 +699,9 @@ def is_by_chance(problem, own, codes, sources):
         try:
             with Asked.only(measured=True):
                 before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
-        except (Exception, TooLongError):  # what has other numbers may be anything
+        except (Exception, TooLongError):  # with other numbers anything may happen
             continue
-        fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # what can be measured
+        fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # measurably
         if fails and failing_of(before) == failing_of(problem.checks):
             return True
         if Guard.spent() - begun > 5 * ONCE:
@@ -715,13 +715,13 @@ def failing_of(checks):
 
 
 def still_failing(before, after):
-    """Return how many checks fail that failed before; None if these are all, or they fail otherwise, or others do."""
+    """Return how many checks still fail; None if that is all of them, or they fail differently, or new ones fail."""
     failing, holding = ({(check.claim, check.source): check.number for check in after if check.passed is passed}
                         for passed in (False, True))
     judged = {(check.claim, check.source): check for check in before if check.passed is not None
               and check.claim != RUNS}
     wanted = {name for name, check in judged.items() if check.passed or math.isfinite(check.number)}
-    # what could not even be measured may turn out not to be claimed
+    # a claim that could not even be measured before may turn out not to be made at all
     if not holding or not wanted <= failing.keys() | holding.keys() or not failing.keys() <= judged.keys():
         return None
     alike = all(not judged[name].passed and (number == judged[name].number or math.isclose(

@@ -1,4 +1,4 @@
-r"""Claims about any method: what all of them keep to, a local objective, and what is given as `like`."""
+r"""Claims about any method: rules that all methods keep, a local objective, and agreement with `like`."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from minilift.methods import FOOF, BackProp, GaussNewton, LocoProp, Method, Prox
 from minilift.support.backend import to_numpy
 
 GENERAL = ("definition", "convention", "ProxProp Prop. 4, 5", "ProxProp Prop. 3; SIBP Theorem")  # of any method
-TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # whose equations stand in `papers`
-EQUATIONS: list = []  # what measures those of whole steps: where none is claimed, the method itself is run beside
+TOLD = (BackProp, ProxProp, LocoProp, SemiImplicit, FOOF, GaussNewton)  # their equations are in `papers`
+EQUATIONS: list = []  # the measures of whole steps; where none is claimed, the reference method is run for comparison
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A method together with what its user says of it.
+    """A method together with what its user says about it.
 
     Attributes
     ----------
     method : Method
     told : Method
-        The method that it should equal, or itself. If it is one of the package's, its equations apply.
+        The method that it should equal, or itself. If this is one of the package's, its equations apply.
     objective : callable or None
         From (block, theta) to a number: the local objective that its new parameters should minimise.
     """
@@ -58,14 +58,14 @@ class Claimed:
     objective: object
 
     def is_of_j(self):
-        """Skip a method that is, or is said to be, something else than a step on J: sign steps, a lifted energy."""
+        """Skip a method that is, or is said to be, something other than a step on J: sign steps, a lifted energy."""
         only_if(self.method.descends_on_loss and self.told.descends_on_loss, "its steps are not said to descend on J")
         other = self.objective is not None or self.told is not self.method
         only_if(isinstance(self.told, TOLD) or not other, "its objective, or `like`, says what it claims")
 
 
 def equation(words, formula, source):
-    """Register a claim about a whole step, one of a method's `EQUATIONS`; each case is measured once."""
+    """Register a claim about a whole step as one of the `EQUATIONS`; each case is measured once."""
 
     def register(measure):
         @functools.wraps(measure)
@@ -88,9 +88,9 @@ def has_equation(claimed, case):
 
 
 def refusal(claimed, case, chains=False):
-    """Return the ValueError with which a method refuses a network by its name ("BCD: expects a chain…"), or None.
+    """Return the ValueError, beginning with a method's name, by which it refuses a network ("BCD: expects a chain…").
 
-    Of one that is written for `chains`, perhaps, whatever it raises on a graph is a refusal.
+    It is None if there is no such error. If the method may be written for `chains`, any error on a graph is a refusal.
     """
     run = [claimed.method] if isinstance(claimed.told, TOLD) else [claimed.method, claimed.told]
     for method in run:
@@ -99,7 +99,7 @@ def refusal(claimed, case, chains=False):
         except ValueError as error:
             if str(error).startswith(f"{type(method).__name__}: "):
                 return str(error)
-        except Exception as error:  # on a chain the claims will meet it, and report it
+        except Exception as error:  # on a chain the claims will meet the error and report it
             if chains and any(case.net.inputs[l] != (l - 1,) for l in range(1, case.net.depth + 1)):
                 return f"{error_text(error)}; a method for chains alone says so by a ValueError"
     return None
@@ -111,7 +111,7 @@ def scaled(case, l, value, floor=1e-4):
 
 
 def scaled_blocks(case, values, least=0.0, floor=1e-4):
-    """Return references for all maps, with at least some tolerance."""
+    """Return references for all maps, with a tolerance of `least` or more."""
     return case.per_map(lambda l: scaled(case, l, values[l], floor).loosened(least))
 
 
@@ -123,7 +123,7 @@ def scaled_blocks(case, values, least=0.0, floor=1e-4):
 def returns_the_loss(claimed, case):
     method, first = first_run(claimed.method, case)
     method.reset()
-    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)  # of the random numbers of `run_method`
+    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)  # with the same random numbers as `run_method`
     options = {"rng": np.random.default_rng(0)} if drops else {}
     loss, steps = method.direction(case.guarded.net, case.X, case.y, **options)
     if len(steps) != len(case.net.parameters):
@@ -139,14 +139,14 @@ def returns_the_loss(claimed, case):
 
 
 def gap(steps, others):
-    """Return the largest difference of two lists of steps; none where both are NaN, for they are the same."""
+    """Return the largest difference between two lists of steps; two NaNs count as equal."""
     pairs = zip(map(to_numpy, steps), map(to_numpy, others), strict=True)
     return max(0.0 if np.array_equal(x, y, equal_nan=True) else float(np.nan_to_num(np.max(abs(x - y)), nan=np.inf))
                for x, y in pairs)
 
 
 def moved(case):
-    """Return how far the parameters of the network that methods are run on have moved."""
+    """Return how far a method's run has moved the parameters of its network."""
     return max(float(np.max(abs(case.theta[l] - to_numpy(case.guarded.net.theta[l])))) for l in case.net.maps)
 
 
@@ -171,7 +171,7 @@ def commits_what_it_is_told(claimed, case):
     before = [norm.running for norm in net.norms]
 
     def after(run):
-        """Return the running statistics that a function leaves, and what it returns."""
+        """Return the running statistics after a function has been called, and what it returns."""
         try:
             returned = run()
             return returned, [np.array(to_numpy(norm.running)) for norm in net.norms]
@@ -217,7 +217,7 @@ def keeps_what_it_says(claimed, case):
        once=True)
 def returns_its_own_arrays(claimed, case):
     method = fresh(claimed.method)
-    run_method(method, case)  # in the first batch buffers are made
+    run_method(method, case)  # the first batch creates buffers
     given = {"the steps": run_method(method, case)}
     given["the arrays of state_dict()"] = [value for value in method.state_dict().values() if getattr(value, "ndim", 0)]
     before = {what: [np.array(to_numpy(array)) for array in arrays] for what, arrays in given.items()}
@@ -228,7 +228,7 @@ def returns_its_own_arrays(claimed, case):
 
 
 def is_stateless(told):
-    """Whether the equations of one of the package's methods are of each batch alone."""
+    """Whether the equations of one of the package's methods refer to each batch alone."""
     keeps = getattr(told, "decay", 0) if isinstance(told, FOOF) else getattr(told, "local_optimizer", "sgd") != "sgd"
     return isinstance(told, TOLD) and not keeps
 
@@ -241,7 +241,7 @@ def stays_right(claimed, case):
     only_if(is_stateless(claimed.told) or not of_equations, "its equations average over batches")
     whole = claimed.method.whole_batch
     only_if(whole == claimed.told.whole_batch, "of it and `like` one alone keeps its batch")
-    batches = 3 * ([case] * 4 if whole else case.batches)  # what is changed after some calls is met
+    batches = 3 * ([case] * 4 if whole else case.batches)  # enough calls to notice a change made after some of them
     one, other = fresh(claimed.method), fresh(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
     expected = [run_method(fresh(claimed.method) if of_equations else other, batch)
@@ -289,23 +289,23 @@ def flat(steps):
 @claim("method", "resumed from its state_dict() it goes on as if it had not stopped", "d(C after A, B)", "definition",
        once=True)
 def goes_on_from_its_state(claimed, case):
-    return worst_of([goes_on_after(claimed, case, calls) for calls in (2, 5)])  # of calls that are counted
+    return worst_of([goes_on_after(claimed, case, calls) for calls in (2, 5)])  # the method may count its calls
 
 
 def goes_on_after(claimed, case, calls):
-    """Return the finding of a method that is stopped after so many calls, and resumed."""
+    """Return the finding on a method that is stopped after so many calls, and resumed."""
     method, again = fresh(claimed.method), fresh(claimed.method)
     other = case if method.whole_batch else case.batches[1]
     for batch in (case, other, case, other, other)[:calls]:
         run_method(method, batch)
     state = {name: np.array(to_numpy(value)) if getattr(value, "ndim", 0) else copy.deepcopy(value)
-             for name, value in method.state_dict().items()}  # as a checkpoint holds it
+             for name, value in method.state_dict().items()}  # as a checkpoint stores it
     only_if(state, "it keeps nothing from batch to batch")
     try:
         again.load_state_dict(state)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise NotClaimed(f"it does not take its own state back: {error}") from None
-    # what is drawn in one call may show in the next
+    # random numbers drawn in one call may show in the next
     expected, got = ([np.array(to_numpy(step)) for _ in range(2) for step in run_method(one, other)]
                      for one in (method, again))
     size = max(float(np.max(abs(step))) for step in expected)
@@ -337,7 +337,7 @@ def keeps_float32(claimed, case):
     try:
         steps = fresh(claimed.method).directions(single, state, y)
     except ArithmeticError as error:
-        # not a subclass, such as a division by zero: an iteration that says that it does not reach its tolerance
+        # not a subclass, such as a division by zero, but an iteration that reports that it misses its tolerance
         only_if(type(error) is not ArithmeticError, f"in float32 it gives up: {error}")
         raise
     except TypeError as error:
@@ -357,7 +357,7 @@ def keeps_float32(claimed, case):
 
 
 def told_alone(told):
-    """Return what a method is said to be, without memory: of one of the package's, or a subclass, the class's own."""
+    """Return the reference method without memory; for a subclass of one of the package's, an instance of that class."""
     return as_base(told, class_of(told)) if isinstance(told, TOLD) else fresh(told)
 
 
@@ -381,7 +381,7 @@ def descends(claimed, case):
 
 
 def inner(u, v):
-    """Return the inner product of two lists of arrays by map."""
+    """Return the inner product of two lists that hold an array for each map."""
     return sum(float(np.vdot(x, y)) for x, y in zip(u, v) if x is not None)
 
 
@@ -412,7 +412,7 @@ def fixed_points(claimed, case):
 
 
 def scale_free(method, case):
-    """Whether the steps stay as long where the signals are 1e-3 of what they were."""
+    """Whether the steps stay as long when the signals are scaled by 1e-3."""
     pairs = recorded_blocks(method, case)
     smaller = [to_host(fresh(method).propose(block._replace(g=1e-3 * block.g))) for block, _ in pairs]
     return bool(pairs) and all(fits(step, other) for (_, step), other in zip(pairs, smaller))
@@ -458,9 +458,9 @@ def minimises_objective(claimed, case):
 
 
 def as_low_as(claimed):
-    """Return a function that says of another method whether in each map it comes as low in the objective as probes do.
+    """Return a function that says whether another method comes as low in the objective, in each map, as probes do.
 
-    As those around the steps of this one: a minimiser does. That costs one value a map, where to probe costs hundreds.
+    The probes are those around this method's steps; a minimiser is as low. It costs one value a map, probing hundreds.
     """
     def energy(block):
         theta = to_numpy(block.theta)
@@ -484,9 +484,9 @@ def as_low_as(claimed):
 
 
 def damped_reasons(claimed, case, block, step):
-    """Return the usual mistakes in a damped step that explain a step, if the objective is of that form.
+    """Return the common mistakes in a damped step that explain a step, if the objective has that form.
 
-    Its Hessian in each output unit is then c ÃᵀÃ + βI, by differences, which are exact of a quadratic function.
+    Its Hessian in each output unit is then c ÃᵀÃ + βI; differences, which are exact for a quadratic function, give it.
     """
     theta, A = to_numpy(block.theta), design_matrix(case, block.phi, to_numpy(block.a))
 
@@ -507,7 +507,7 @@ def damped_reasons(claimed, case, block, step):
 
 
 def is_quadratic(f, x):
-    """Whether a scalar f bends alike everywhere along a random line: what has a kink, or flattens, does not."""
+    """Whether a scalar f has constant curvature along a random line, unlike one that has a kink or flattens."""
     step = np.random.default_rng(5).standard_normal(x.shape)
     values = [float(f(x + t * step)) for t in (-2, -1, 0, 1, 2)]
     bends = np.diff(values, 2)
@@ -515,7 +515,7 @@ def is_quadratic(f, x):
 
 
 def mistakes_of_damped_form(C, b, expected, got, rows):
-    """Return what usual mistakes in (cC + βI)⁻¹b give, if that is what is expected, for some c and β."""
+    """Return what common mistakes in (cC + βI)⁻¹b would give, if this is the expected form, for some c and β."""
     system = np.stack([(C @ expected).ravel(), expected.ravel()], axis=1)
     if expected.size < 3 or not np.all(np.isfinite(system)):
         return {}
@@ -526,7 +526,7 @@ def mistakes_of_damped_form(C, b, expected, got, rows):
 
 
 def recorded_blocks(method, case):
-    """Return the (block, step) pairs that a method saw and proposed."""
+    """Return the pairs (block that a method saw, step that it proposed for it)."""
     method, pairs = fresh(method), []
     propose = method.propose
 
@@ -544,9 +544,9 @@ def recorded_blocks(method, case):
 def equals_reference(claimed, case):
     told, tolerance, why = claimed.told, 1e-7, "no reference is given as like"
     is_variant = isinstance(told, TOLD) and type(told) is not class_of(told) and claimed.objective is None
-    only_if(told is not claimed.method or is_variant, why)  # a subclass is held to its class
+    only_if(told is not claimed.method or is_variant, why)  # a subclass is compared with its class
     if isinstance(told, TOLD):
-        other = isinstance(told, SemiImplicit) and told is not claimed.method  # η, λ of its claims are the method's
+        other = isinstance(told, SemiImplicit) and told is not claimed.method  # its claims take η, λ from the method
         only_if(other or not has_equation(claimed, case), why)
         told, tolerance = as_base(told, class_of(told)), 1e-5
     got, expected = directions_of(claimed.method, case), tried(directions_of, told, case)
@@ -568,7 +568,7 @@ def equals_reference(claimed, case):
             f"the reference, {told!r}, returns NaN or inf: it is to blame, not what is held against it",))
     finding = compare_blocks(case, got, case.per_map(reference), mistakes)
     if not finding.holds and (factor := constant_factor(case, got, expected)) is not None:
-        # then no other damping, say, is guessed, of which a factor may come by chance
+        # then no further mistake is guessed, such as another damping, which may resemble a factor by chance
         finding = compare_blocks(case, got, case.per_map(reference), lambda: case.per_map(lambda l: {}))
         also = [why for why, ratio in numbers_off(claimed.method, told).items() if ratio in (factor, 1 / factor)]
         return finding.retold(lambda known: [*known, *also])
@@ -578,38 +578,38 @@ def equals_reference(claimed, case):
 
 
 def solved_anew(told, theta):
-    """Return the size of θ where a sweep solves for it anew: the step is then a difference of it, with its rounding."""
+    """Return the size of θ if a sweep solves for θ anew: the step is then a difference, with the rounding of θ."""
     return float(np.max(abs(theta), initial=0.0)) if isinstance(told, lifted.DESCENDING) else 0.0
 
 
 def constant_factor(case, got, expected):
-    """Return the number by which the steps in all maps are off, if it is one."""
+    """Return the factor by which the steps in all maps are off, if it is the same in all, else None."""
     got, expected = (flat(steps[l] for l in case.net.maps) for steps in (got, expected))
     factor = fitted_factor(got, expected)
     return factor if got.size > 1 and factor and fits(got, factor * expected, expected) else None
 
 
 def numbers_off(method, told):
-    """Return the ratios of a method's numbers to those of `like`, by what to say of them, where they differ."""
+    """Return the ratios of a method's numbers to those of `like`, by description, where they differ."""
     numbers = {name: (vars(method).get(name, value), value) for name, value in vars(told).items() if np.isscalar(value)}
     return {f"{name} is {mine}, that of `like` {value}": tried(lambda: mine / value)  # noqa: B023
             for name, (mine, value) in numbers.items() if mine != value and value == value}
 
 
 def sweeps_differ(claimed, case):
-    """Return how a sweep differs from that of `like`, if both are methods of blocks."""
+    """Return how a sweep differs from that of `like`, if both methods update blocks."""
     lifts = isinstance(claimed.method, lifted.DESCENDING) and type(claimed.told) in lifted.DESCENDING
     return lifts and tried(lifted.departure, claimed.method, claimed.told, case, False)
 
 
 def unsolved(told, case):
-    """Return how far Gauss–Newton's conjugate gradients may be from the solution: G has no negative eigenvalue."""
+    """Return a bound on the error of Gauss–Newton's conjugate gradients, given that G has no negative eigenvalue."""
     slope = flat(directions_of(BackProp(), case)[l] for l in case.net.maps) / (len(case.X) * summed_weight(case))
     return told.tolerance * np.linalg.norm(slope) / told.damping
 
 
 def told_as(claimed, kind):
-    """Return the method whose equations apply, if it is of one class."""
+    """Return the method whose equations apply, if it is an instance of a class."""
     only_if(isinstance(claimed.told, kind), f"it is not said to be {kind.__name__} (like={kind.__name__}(…))")
     return claimed.told
 

@@ -1,4 +1,4 @@
-r"""The claim of a minimiser: no probe around u⁺ is lower; and what may be wrong where one is."""
+r"""The claim of a minimiser, that no probe around u⁺ is lower, and what may be wrong if one is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from minilift.checks.mistakes import (
 from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
 from minilift.checks.report import Finding, claim, measured, only_if
 
-REPEATS = 100  # of an update that may be one step of an iteration
+REPEATS = 100  # times an update is repeated that may be one step of an iteration
 SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a set without interior",
                 "the energy is constant around u⁺: anything would hold")
 
@@ -59,16 +59,16 @@ def argmin_is_lowest(thing, case):
 
 
 def nan_finding(case, u):
-    """Return the finding of an update that is NaN where a sample is zero: a mistake if 0 is the minimiser there."""
+    """Return the finding on an update that is NaN where a sample is zero: a mistake if 0 is the minimiser there."""
     only_if(in_set(case, u) and is_lowest(case, u, case.thing.tolerance), "it is NaN where a sample is zero")
     return Finding(math.inf, case.thing.tolerance, "the minimiser is 0 there", (
         "it is NaN where a row is zero, and should be 0: it divides by the norm",))
 
 
 def minimum_finding(energy, block, update, old, xp=np, each=1, /, **given):
-    """Return the finding of the claim that an array, or an update, minimises an energy in one block.
+    """Return the finding on the claim that an array, or the result of an update, minimises an energy in one block.
 
-    With `each` one probe of so many is made, unless it is lower: of one update of many blocks, say.
+    Only one in `each` probes is made, for an update of many blocks, say; all of them if one is lower.
     """
     values = {block: old, **given}
     values = {name: Case("", np).lend(value) if np.ndim(value) else value for name, value in values.items()}
@@ -77,9 +77,9 @@ def minimum_finding(energy, block, update, old, xp=np, each=1, /, **given):
 
 
 def as_low_as_probes(cases):
-    """Return a function that says of other updates' cases whether they come as low as what probes found around these.
+    """Return a function that says whether another update comes as low in a case as the probes around this one's result.
 
-    It costs one energy, where probing costs hundreds: what is higher is no minimiser.
+    It costs one evaluation of the energy, while probing costs hundreds: a result that is higher is not a minimiser.
     """
     lowest = {}
 
@@ -95,13 +95,13 @@ def as_low_as_probes(cases):
 
 
 def probed_around(case, u, local=False, each=1):
-    """Return what `Probed` finds around a point of a case, of so many probes one."""
+    """Return what `Probed` finds around a point of a case, with one in `each` probes."""
     local = local or case.thing.local
     return Probed.around(case.at, u, case.block(), case.rng, local, lambda x: projected(case, x), each)
 
 
 def unusable(case, u, probed):
-    """Return why probes around u can say nothing, or None."""
+    """Return why probes around u are not conclusive, or None."""
     if not math.isfinite(probed.value):
         return f"u⁺ is outside the domain: E(u⁺) is not finite{case.raised(case.with_block(u))}"
     if not in_set(case, u):
@@ -114,21 +114,21 @@ def unusable(case, u, probed):
 
 
 def in_set(case, x):
-    """Whether a vector is in the set on which project projects."""
+    """Whether a vector is in the set onto which `project` projects."""
     gap = np.max(abs(projected(case, x) - x), initial=0.0)
     return bool(gap <= 1e-7 * (1 + np.max(abs(x), initial=0.0)))
 
 
 def is_lowest(case, u, enough, lower=None):
-    """Whether no probe around a vector is lower by more than enough; around nothing, if the energy is flat.
+    """Whether no probe around a vector is lower by more than `enough`; False if the energy is flat.
 
-    A wrong one mostly fails at the first few, or at a point that was lower elsewhere.
+    A wrong vector mostly fails at the first few probes, or at a point `lower` that was found earlier.
     """
     value = case.at(u)
     if (not math.isfinite(value) or (lower is not None and case.at(lower) < value - 1e-12 * abs(value))
             or is_soon_lower(case, u, value, 1e-12)):
         return False
-    with Asked.only():  # some probes are enough, if one of them is much lower
+    with Asked.only():  # a few probes are enough if one of them is much lower
         probed = probed_around(case, u)
     return probed.excess <= enough and probed.highest > probed.value + probed.noise
 
@@ -142,11 +142,11 @@ def is_soon_lower(case, u, value, share):
 
 
 def argmin_reasons(case, u, probed):
-    """Return the mistakes without which a claimed minimiser passes all probes."""
-    enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # of energies, which go with the square of an error
+    """Return the mistakes that, once undone, let a claimed minimiser pass all probes."""
+    enough = min(case.thing.tolerance, SHARE**2 * probed.excess)  # energies go with the square of an error
 
     def passes(x):
-        # as low as what has been found already: that is quickly asked
+        # first a quick test: whether it is as low as the lowest point found so far
         return case.at(x) <= probed.lowest + probed.noise and in_set(case, x) and is_lowest(case, x, enough)
 
     def passes_of(other):
@@ -154,12 +154,12 @@ def argmin_reasons(case, u, probed):
 
     lower = lower_entries(case, u, probed)
     found = [*maximum_reasons(case, u, probed), *(what for what, x in minimiser_guesses(case, u) if passes(x))]
-    fixed = case.wanted["update"] == []  # an array that is given, whatever is drawn
+    fixed = case.wanted["update"] == []  # the update is a given array, whatever is drawn
     found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(case, passes_of))
-    found += [what for what, x in unshrunk_guesses(case, u) if passes(x)]  # after a number that is another
+    found += [what for what, x in unshrunk_guesses(case, u) if passes(x)]  # a wrong number, found above, comes first
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     found += [what for what, x in moved_guesses(case) if passes(x)]
-    if stem(case.thing.blocks[0]) == "theta":  # a fact, whatever else may explain it
+    if stem(case.thing.blocks[0]) == "theta":  # an observation, reported whatever else may explain the failure
         found += [what for what in seen_in(case, u, lower) if what.startswith("only the last row")]
     if not found and repeated_comes_nearer(case, u, probed):
         return ["it is one step, or a few, of an iteration that has not converged: repeated, it comes to the minimiser"]
@@ -179,7 +179,7 @@ def argmin_reasons(case, u, probed):
 
 
 def maximum_reasons(case, u, probed):
-    """Return whether a claimed minimiser is a maximum or a saddle, in all that is drawn or in some alone."""
+    """Return whether a claimed minimiser is a maximum or a saddle, in all draws or only in some."""
     if probed.highest > probed.value and not probed.bent:
         return []
     others = [replace(case, values=values) for values in case.all]
@@ -192,9 +192,9 @@ def maximum_reasons(case, u, probed):
 
 
 def disproved(case, what):
-    """Whether a mistake that would explain a wrong update does not explain it where all arrays are a fifth as large.
+    """Whether a mistake that would explain a wrong update fails to explain it when all arrays are a fifth as large.
 
-    Or where numbers that both functions have by default are others: with ε = ½ a factor ε is a root.
+    Or when the default numbers that both functions share are changed, lest one of them explain it by coincidence.
     """
     both = {name: 0.8 * value for name, value in shared_defaults(case.thing).items()
             if name in (case.wanted["update"] or ())}
@@ -204,9 +204,9 @@ def disproved(case, what):
 
 
 def disproved_at(case, what, others):
-    """Whether a mistake explains a wrong update no more where some values are others."""
+    """Whether a mistake no longer explains a wrong update when some values are replaced."""
     other = replace(case, values={**case.values, **others})
-    made = [values for text, values in alterations(other.values) if text == what]  # of N rows, several
+    made = [values for text, values in alterations(other.values) if text == what]  # several, if arrays differ in N
     result = tried(result_of, other)
     if not made or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
         return False
@@ -215,13 +215,13 @@ def disproved_at(case, what, others):
 
 
 def at_bound(case, u):
-    """Whether u is at the end of the energy's domain, where no slope says which term is missing."""
+    """Whether u is at the boundary of the energy's domain, where slopes do not show which term is missing."""
     size, units = entry_steps(case, u)
     return not all(math.isfinite(case.at(u + sign * 1e-3 * size * unit)) for unit in units for sign in (1, -1))
 
 
 def left_terms(case, u, lower):
-    """Return the terms of which the slope at u is a multiple, if it is none at a point nearby: then it is all of E."""
+    """Return the terms that the slope at u is a multiple of, but not the slope nearby: else the term is all of E."""
     near = u + 0.1 * lower * case.rng.uniform(0.5, 1, len(u)) * entry_steps(case, u)[0]
     here, there = (term_seen(case, x, slope_at(case, x), lower) for x in (u, near))
     return [term for term in here if term not in there]
@@ -245,7 +245,7 @@ def minimiser_guesses(case, u):
 
 
 def unshrunk_guesses(case, u):
-    """Yield (what is wrong, u⁺ with that undone): a hard threshold, of entries, where a soft one should be."""
+    """Yield (what is wrong, u⁺ with that undone): a hard threshold instead of a soft one, or too large a threshold."""
     shape, ways = shape_of(case.values[case.thing.blocks[0]]), {"each entry": np.sign(u)}
     if len(case.thing.blocks) == 1 and len(shape) == 2 and min(shape) > 1 and np.any(u):
         left, sizes, right = np.linalg.svd(u.reshape(shape), full_matrices=False)
@@ -258,7 +258,7 @@ def unshrunk_guesses(case, u):
 
 
 def last_guesses(case, u):
-    """Yield (what is wrong, u⁺ with that undone): the last row alone, or the last entry of a vector, is moved."""
+    """Yield (what is wrong, u⁺ with that undone): only the last row, or the last entry of a vector, is wrong."""
     block, new = case.thing.blocks[0], u.copy()
     shape = shape_of(case.values[block])
     if len(case.thing.blocks) > 1 or not shape or shape[0] < 2:
@@ -271,7 +271,7 @@ def last_guesses(case, u):
 
 
 def is_always_last(case, enough):
-    """Whether in each draw the update is right once its last row or entry is."""
+    """Whether the update is right in every draw once its last row or entry is corrected."""
     for values in case.all:
         other = replace(case, values=values)
         result = tried(result_of, other)
@@ -282,7 +282,7 @@ def is_always_last(case, enough):
 
 
 def moved_guesses(case):
-    """Yield (what is wrong, u⁺ with that undone): another array should be where 0 is, to which all are moved for u⁺."""
+    """Yield (what is wrong, u⁺ with that undone): an array should take the place of 0, and u⁺ is computed shifted."""
     block, *others = case.thing.blocks
     alike = {name: value for name, value in case.values.items()
              if isinstance(value, np.ndarray) and value.shape == shape_of(case.values[block])}
@@ -295,17 +295,17 @@ def moved_guesses(case):
 
 
 def lengths(case, base, step, negative, named, other):
-    """Yield what to say of a step of the wrong length or sign, and where on its line the energy is least."""
+    """Yield (what is wrong, the minimiser on the step's line) for a step of the wrong length or sign."""
     t = best_length(case, base, step) if np.any(step) else math.nan
     if not math.isfinite(t) or abs(t - 1) < 1e-6 or t == 0:
         return
     known = [text for factor, text in {-1.0: negative, **named}.items() if abs(factor * t - 1) < 1e-5]
-    if known or len(step) > 1:  # one number is any other times a factor
+    if known or len(step) > 1:  # a single number is always a multiple of any other
         yield (known or [other.format(1 / t)])[0], base + t * step
 
 
 def best_length(case, base, step):
-    """Return the t at which the energy is least along base + t step, by Newton's method with differences; or NaN."""
+    """Return the t that minimises the energy along base + t step, by Newton's method with differences, or NaN."""
     t, h = 1.0, 1e-4
     for _ in range(8):
         low, here, high = (case.at(base + (t + s) * step) for s in (-h, 0.0, h))
@@ -317,7 +317,7 @@ def best_length(case, base, step):
 
 
 def apart_reasons(case, u, enough):
-    """Return whether each of several blocks is minimal with the others as they are or were, and not all together."""
+    """Return whether each of several blocks is minimal with the others at their new or old values, but not jointly."""
     if len(case.thing.blocks) < 2 or case.thing.project is not None:
         return []
     new = case.with_block(u)
@@ -333,7 +333,7 @@ def apart_reasons(case, u, enough):
 
 
 def repeated_comes_nearer(case, u, probed):
-    """Whether an update that starts at the old value comes to the minimiser when it is repeated."""
+    """Whether an update that starts from the old value reaches the minimiser when it is repeated."""
     wanted = case.wanted["update"]
     if wanted is not None and not set(case.thing.blocks) & set(wanted):
         return False
@@ -348,7 +348,7 @@ def repeated_comes_nearer(case, u, probed):
 
 
 def lower_entries(case, u, probed):
-    """Return of which entries a change lowers the energy by itself."""
+    """Return which entries lower the energy when they alone are changed."""
     size, units = entry_steps(case, u)
     lower, below = np.zeros(len(u), dtype=bool), probed.value - max(probed.noise, 1e-9 * (probed.value - probed.lowest))
     for k, unit in enumerate(units):
@@ -369,17 +369,17 @@ def slope_at(case, u):
 def explicit_reasons(case, u, old):
     """Return whether the step is along the gradient at the old value: explicit, not implicit."""
     if not np.any(old) or not math.isfinite(case.at(old)) or not np.any(u != old) or case.thing.project is not None:
-        return []  # from 0 much is along it
+        return []  # a step from 0 may be along the gradient for other reasons
     slope = gradient(case.at, old, Tangents(old.shape, np.random.default_rng(1))).value
     if slope.shape != old.shape or not np.all(np.isfinite(slope)) or not np.any(slope):
         return []
     share = float(np.vdot(slope, old - u) / np.vdot(slope, slope))
-    # the differences of a curved energy leave 1e-6
+    # differences of a curved energy have an error of 1e-6
     along = np.max(abs(old - u - share * slope)) <= 1e-5 * np.max(abs(old - u))
     rate = any(isinstance(value, float) and abs(share - value) <= 1e-5 * value for value in case.values.values())
     length = best_length(case, old, u - old) if along and not rate else math.nan
     if math.isfinite(length) and is_lowest(case, old + length * (u - old), case.thing.tolerance):
-        return []  # the gradient leads to the minimiser: it is a matter of the length
+        return []  # the minimiser lies along the gradient: only the length is wrong
     return ["the step is along the gradient at the old value: it is explicit, not implicit"] * bool(
         along and len(u) > 1 and share > 0)
 

@@ -1,4 +1,4 @@
-r"""Usual mistakes, made on purpose in an energy or a reference; and what is seen of them in wrong entries."""
+r"""Common mistakes, made on purpose in an energy or a reference, and what wrong entries reveal of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minilift.checks.claims import Gradient, mapped, shape_of, stem, vector
 from minilift.checks.numeric import SHARE, fits, fitted_factor, tried
 from minilift.checks.report import Guess
 
-ENTRIES = 60  # of a block at most, in which something is looked for one by one
+ENTRIES = 60  # entries of a block, at most, that are examined one by one
 
 
 def alterations(values):
@@ -55,14 +55,14 @@ def alterations(values):
 
 
 def altered_reasons(case, is_right_of):
-    """Return the mistakes which, made in energy or reference, make a claimed result right, asked of a case with it."""
+    """Return the mistakes that, made in the energy or the reference, make a claimed result right by `is_right_of`."""
     return [Guess(what) for what, values in alterations(case.values)
              if tried(is_right_of, replace(case, values=values))]
 
 
 def cut_reasons(case, x, wrong):
-    """Return whether a claimed minimiser is wrong where it is exactly 0, or elsewhere alone."""
-    lines = x.ndim == 2 and any(np.any(np.all(x == 0, axis=axis)) for axis in (0, 1))  # no matter of entries
+    """Return whether a claimed minimiser is wrong where it is exactly 0, or only elsewhere."""
+    lines = x.ndim == 2 and any(np.any(np.all(x == 0, axis=axis)) for axis in (0, 1))  # whole rows or columns are 0
     if np.any(x[wrong]) and not np.all(x[wrong]) and not (np.all(wrong) and lines):
         return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
@@ -72,7 +72,7 @@ def cut_reasons(case, x, wrong):
 
 
 def seen_in(case, x, wrong):
-    """Return in which entries of the block, which is at x, something is wrong, if that says why."""
+    """Return in which entries of the block, whose value is x, something is wrong, if that suggests why."""
     block = case.thing.blocks[0]
     shape, right = shape_of(case.values[block]), ~wrong
     if not np.any(wrong) or np.all(wrong):
@@ -84,7 +84,7 @@ def seen_in(case, x, wrong):
     own = block if isinstance(case.thing, Gradient) else f"the new {block}"
     for name, value in {own: x, **alike}.items():
         if not np.any(value < 0) or not np.any(value > 0):
-            continue  # then its sign says nothing
+            continue  # with one sign only, the sign tells nothing
         for what, where in (("0", value == 0), ("negative", value < 0), ("positive", value > 0)):
             if np.all(where[wrong]) and 2 * wrong.sum() >= max(where.sum(), 3) and not np.all(where):
                 found.append(Guess(f"it is wrong only where {name} is {what}: another branch, or where it begins"))
@@ -92,9 +92,9 @@ def seen_in(case, x, wrong):
 
 
 def terms_in(case, x):
-    """Return terms of which a multiple may be missing in a gradient: the block, and its distance to others."""
+    """Return terms a multiple of which may be missing in a gradient: the block, and its distance to others."""
     name, missing = " and ".join(case.thing.blocks), "is missing or of the wrong strength"
-    constant = "a constant, or " * bool(np.all(x > 0) or np.all(x < 0))  # of one sign |x| is x
+    constant = "a constant, or " * bool(np.all(x > 0) or np.all(x < 0))  # then |x| is ±x
     terms = {f"a term in {name} {missing}": x, f"{constant}a term |{name}|, a threshold, {missing}": np.sign(x)}
     for other, value in case.values.items():
         if other not in case.thing.blocks and len(vector(value)) == len(x):
@@ -107,12 +107,12 @@ def terms_in(case, x):
 
 
 def term_seen(case, x, got, where):
-    """Return the terms, at x, of which an array is a multiple: where it is wrong, and where it is right too.
+    """Return the terms, evaluated at x, that an array is a multiple of, where it is wrong and also where it is right.
 
-    But not at a kink, where a slope says nothing, and not in a last row that is right as a whole, as of a bias.
+    Kinks, where a slope tells nothing, are left out, and so is a last row that is right throughout, as that of a bias.
     """
     shape, where, right = shape_of(case.values[case.thing.blocks[0]]), where & (x != 0), ~where & (x != 0)
-    right[ENTRIES:] = False  # there nothing was looked for
+    right[ENTRIES:] = False  # these were not examined
     if len(shape) == 2 and shape[0] > 1 and not np.any(where[-shape[1]:]):
         right[-shape[1]:] = False
 
@@ -125,13 +125,13 @@ def term_seen(case, x, got, where):
 
 
 def moving(case, function, own=False):
-    """Return the names of the values with which a vector moves that a function makes: the block's own, or the others.
+    """Return the names of the values that a function's result, a vector, depends on: the block's, or the others.
 
-    None if the function raises of them.
+    It is None if the function raises.
     """
     rng = np.random.default_rng(3)
 
-    def moved(x):  # labels and masks in another order; not all entries by one factor, of which much is independent
+    def moved(x):  # labels and masks are permuted; other entries get different factors, as one may have no effect
         some = x.dtype.kind != "f" or len(np.unique(x)) <= 2 < x.size
         return rng.permutation(x.ravel()).reshape(x.shape) if some else x * rng.uniform(0.5, 0.9, x.shape)
 
@@ -148,7 +148,7 @@ def moving(case, function, own=False):
 
 
 def depends_reasons(case, defect):
-    """Return on which of the values alone it depends how wrong a result is; `defect` of a case is a vector."""
+    """Return on which values alone the error of a result depends; `defect` maps a case to a vector."""
     taken = set(case.values).intersection(*([] if None in case.wanted.values() else [itertools.chain(
         *case.wanted.values())]))
     found, others = moving(case, defect), taken - set(case.thing.blocks)

@@ -41,7 +41,7 @@ class NetCase(Case):
         return [value(l) if l in self.net.maps else None for l in range(self.net.depth + 1)]
 
     def uses(self, l):
-        """Return the maps that have the θ of map l: on a chain that one alone."""
+        """Return the maps that share the θ of map l: on a chain, l alone."""
         return [u for u in range(l, self.net.depth + 1) if self.net.owner[u] == l]
 
     @cached_property
@@ -53,14 +53,14 @@ class NetCase(Case):
 
     @cached_property
     def batches(self):
-        """Return four batches in a row, the last like the first, and if it is a squared error one fitted exactly."""
+        """Return four batches, the last equal to the first, and for a squared error a fifth that is fitted exactly."""
         changes = ((1.0, 1), (0.5, -1), (-1.5, 1), (1.0, 1))
         fitted = [replace(self, y=to_numpy(self.forward().z[-1]))] * isinstance(self.net.loss_function, SquaredError)
         return [*(replace(self, X=size * self.X[::order]) for size, order in changes), *fitted]
 
     @cached_property
     def ran(self):
-        """Return {(what, id of a method): (the method, what came out)}, of those that have been run."""
+        """Return {(what, id of a method): (the method, its result)} of the runs made so far."""
         return {}
 
     @cached_property
@@ -70,7 +70,7 @@ class NetCase(Case):
         return [own[self.net.owner[l]] for l in range(self.net.depth + 1)]
 
     def with_theta(self, l, theta, values=None):
-        """Return the list of all θ (or `values`) with another one in the place of θ_l, wherever that is used."""
+        """Return the list of all θ (or `values`) with another in place of θ_l, wherever θ_l is used."""
         return [theta if self.net.owner[u] == l else value for u, value in enumerate(values or self.theta)]
 
     def forward(self, theta=None):
@@ -83,7 +83,7 @@ class NetCase(Case):
         return self.loss_value(self.net.loss_function, z, self.y)
 
     def loss(self, theta):
-        """Return J(θ); complex where θ is and the loss can."""
+        """Return J(θ); complex where θ is, if the loss supports it."""
         return self.value(to_numpy(self.forward(theta).z[self.net.depth]))
 
     @cached_property
@@ -94,24 +94,24 @@ class NetCase(Case):
 
     @cached_property
     def gradients(self):
-        """Return [None, …]: the reference of ∂J/∂θ_l for each block, by differences or the complex step."""
+        """Return [None, …]: the reference for ∂J/∂θ_l of each block, by differences or the complex step."""
         return self.per_map(lambda l: gradient(lambda t: self.loss(self.with_theta(l, t)), self.theta[l],
                                                self.tangents[l]))
 
     @cached_property
     def signals(self):
-        """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; of maps that share θ, stacked."""
+        """Return [None, g_1, …] as rows, ∂J/∂z_l by differences in z_l; stacked for maps that share θ."""
         return self.per_map(lambda l: np.vstack([self.signal(u) for u in self.uses(l)]))
 
     def signal(self, l):
-        """Return ∂J/∂z_l as rows, one column an output unit, by differences in z_l."""
+        """Return ∂J/∂z_l as rows, one column for each output unit, by differences in z_l."""
         state = self.forward()
         z, theta = to_numpy(state.z[l]), self.lend_all(self.theta)
         only_if(z.size <= 400, "the network is too large for signals by differences")
         return gradient(lambda x: self.loss_from(l, x, state.a, theta), z).value.reshape(-1, self.theta[l].shape[1])
 
     def loss_from(self, l, z, a, theta):
-        """Return the loss of a forward pass, with activations a, that continues from a given z_l."""
+        """Return the loss when a forward pass, with activations a, is continued from a given z_l."""
         return self.value(self.output_from(l, z, a, theta))
 
     def output_from(self, l, z, a, theta):
@@ -124,7 +124,7 @@ class NetCase(Case):
         return to_numpy(z)
 
     def norm_gradient(self, norm):
-        """Return the reference of the gradient in scale and shift of one batch norm of the (own) network."""
+        """Return the reference for the gradient in scale and shift of one batch norm of this case's own network."""
         kept = norm.scale_shift
 
         def loss(scale_shift):
@@ -138,12 +138,12 @@ class NetCase(Case):
 
     @property
     def elementwise(self):
-        """Whether all transfers are elementwise: no batch norm, say, that couples the samples."""
+        """Whether all transfers are elementwise: there is no batch norm, say, which couples the samples."""
         return all(sigma.elementwise for sigma in self.net.sigma[1:])
 
     @property
     def plain(self):
-        """Whether it is a chain of `Linear` maps and elementwise transfers, so that mistakes can be made."""
+        """Whether it is a chain of `Linear` maps and elementwise transfers, in which mistakes can be planted."""
         chain = all(self.net.inputs[l] == (l - 1,) for l in range(1, self.net.depth + 1)) and not any(self.net.shared)
         return chain and self.elementwise and all(isinstance(phi, Linear) for phi in self.net.phi[1:])
 
@@ -155,7 +155,7 @@ class NetCase(Case):
             design_matrix(self, self.net.phi[u], to_numpy(a[inputs[u][0]])) for u in self.uses(l)]))
 
     def output(self, l, theta, a):
-        """Return φ_l, a map or a join, for lists θ and a."""
+        """Return the output of φ_l, a map or a join, for lists θ and a."""
         return to_numpy(self.net.phi[l].forward(*self.lend_all([theta[l], *(a[j] for j in self.net.inputs[l])])))
 
     @cached_property
@@ -170,9 +170,9 @@ class NetCase(Case):
         return [None] + [self.derivative(net.sigma[l].forward, to_numpy(z[l])).value for l in range(1, net.depth)]
 
     def backward(self, slopes=None, theta=None):
-        """Return [None, …]: the gradients by the chain rule in dense algebra, or what a mistake makes of them.
+        """Return [None, …]: the gradients by the chain rule in dense algebra, or with a mistake.
 
-        `slopes` is what stands in for σ'(z_l), `theta` the parameters through which the signal passes.
+        `slopes` are used in place of σ'(z_l), and the signal passes through the parameters `theta`.
         """
         slopes, theta, D = slopes or self.slopes, theta or self.theta, self.net.depth
         g = gradient(self.value, to_numpy(self.forward().z[D])).value
@@ -185,7 +185,7 @@ class NetCase(Case):
 
     @cached_property
     def mistakes(self):
-        """Return a list by l of what usual mistakes in ∂J/∂θ_l give, by name."""
+        """Return a list by l of what common mistakes in ∂J/∂θ_l would give, by name."""
         if not self.plain:
             return [{}] * (self.net.depth + 1)
         a, sigma, right = [to_numpy(x) for x in self.forward().a], self.net.sigma, self.backward()
@@ -198,7 +198,7 @@ class NetCase(Case):
         return self.by_map(made)
 
     def by_map(self, made):
-        """Return [None, …], a dict for each map, of a dict of lists by map."""
+        """Return [None, …], a dict for each map, from a dict of lists by map."""
         return self.per_map(lambda l: {name: values[l] for name, values in made.items()})
 
     @cached_property
@@ -227,7 +227,7 @@ class NetCase(Case):
 
     @property
     def has_few_inputs(self):
-        """Whether what takes long is done here: many steps, many differences."""
+        """Whether the case is small enough for slow checks, with many steps or many differences."""
         return self.X.size <= 400
 
     @property
@@ -238,7 +238,7 @@ class NetCase(Case):
 
     @property
     def propagated_tolerance(self):
-        """Return tolerance and reason of what is computed in dense algebra from the gradients."""
+        """Return the tolerance, and its reason, for what is computed from the gradients by dense algebra."""
         if all(self.gradients[l].why == EXACT for l in self.net.maps):
             return 1e-8, f"{EXACT}, and so does dense algebra"
         return 1e-5, f"{DIFFERENCES}; then dense algebra"
@@ -254,25 +254,25 @@ class NetCase(Case):
 
     @cached_property
     def guarded(self):
-        """Return the case with parameters of its network that, on NumPy, cannot be written to."""
+        """Return the case with read-only parameters of its network (on NumPy)."""
         net = copy.copy(self.net)
         net._theta = self.lend_all(self.theta)
         return replace(self, net=net)
 
     @property
     def factors(self):
-        """Return the sizes by which a gradient may be off."""
+        """Return the sizes that a gradient may be off by as factors."""
         return {"N, the batch size": len(self.X)}
 
     def project(self, l, array):
-        """Return an array of θ_l's shape as inner products with the tangents."""
+        """Return the inner products of an array of θ_l's shape with the tangents."""
         return self.tangents[l].project(array)
 
 
 def compare_blocks(case, got, references, mistakes=None, factors=None):
     """Return the worst finding over all maps of directions that should equal references.
 
-    `mistakes` is a function that returns, by map, what usual mistakes give; by default those in a gradient.
+    `mistakes` is a function that returns, by map, the results of common mistakes; by default of those in a gradient.
     """
     mistakes = functools.cache(mistakes or (lambda: case.mistakes))
 
@@ -289,7 +289,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
     worst, wrong = worst_block(findings), [l for l, found in findings if not found.holds]
     if wrong and len(wrong) < len(findings) and all(len(case.uses(l)) > 1 for l in wrong):
         return worst.because("it is wrong only in maps that share their θ, which have more rows than samples")
-    some = len(wrong) < len(findings) or len(case.X) == 1  # of one sample all may be wrong for this reason
+    some = len(wrong) < len(findings) or len(case.X) == 1  # with one sample, all may be wrong for this reason
     if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
         return worst.retold(lambda known: [text for reason in known for text in (
             *(f"{reason}; {part} alone" for part in where if is_of_a_map(reason)), reason)])
@@ -297,19 +297,19 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
 
 
 def parts_of(case):
-    """Return some of a network's maps, by what to say of them."""
+    """Return groups of a network's maps, by description."""
     low = [l for l in case.net.maps if len(case.design[l]) < len(case.theta[l])]
     return {"where there are fewer rows than parameters of a unit": low,
             "on the last map": [case.net.depth], "on the first map": case.net.maps[:1]}
 
 
 def is_of_a_map(reason):
-    """Whether a reason may be of some maps alone: a wrong σ' or signal never shows on the last one."""
+    """Whether a reason may apply to some maps only: a wrong σ' or signal never shows on the last one."""
     return not re.search("^the step of|σ|signal", reason)
 
 
 def worst_block(findings, what="map"):
-    """Return the finding to report of several maps, say: the worst, with the reasons that fit all that fail."""
+    """Return the finding to report for several maps, say: the worst, with the reasons that fit all that fail."""
     failing = [(l, finding) for l, finding in findings if not finding.holds]
     if not failing:
         return worst_of(finding for _, finding in findings)
@@ -319,12 +319,12 @@ def worst_block(findings, what="map"):
         mistakes = [finding.mistakes() for _, finding in failing[:2]]
         named = dict.fromkeys(reason for reasons in mistakes for reason in reasons)
         common = [reason for reason in named if all(reason in reasons for reasons in mistakes)]
-        # a guess is none where something else is seen in another map
+        # a guess is dropped if another map shows something else
         firm = [[reason for reason in reasons if reason in common or not isinstance(reason, Guess)
                  or not all(mistakes)] for reasons in mistakes]
         each = dict.fromkeys(reasons[0] for reasons in firm if reasons)
         if not common and not each:
-            return [f"the step of {what} {l} is wrong"] * (len(failing) == 1)  # it often shows in one alone: say where
+            return [f"the step of {what} {l} is wrong"] * (len(failing) == 1)  # often only one fails: say which
         if len(failing) > 1 and not common and not all(mistakes):
             only = next(k for k, reasons in enumerate(mistakes) if reasons)
             told = f"on {what} {failing[only][0]}; another is wrong otherwise"
@@ -338,8 +338,8 @@ def worst_block(findings, what="map"):
 
 
 def double_net(net, backend=None):
-    """Return a network with the same layers in float64, by default on the same backend, and parameters of its own."""
-    double = copy.copy(net)  # a subclass stays one
+    """Return a network with the same layers in float64, by default on the same backend, with its own parameters."""
+    double = copy.copy(net)  # keeps the subclass
     plain = Network(net.layers, loss=net.loss_function, dtype=np.float64, backend=backend or net.backend,
                     input_shape=net.shapes[0])
     vars(double).update(vars(plain))
@@ -348,23 +348,23 @@ def double_net(net, backend=None):
 
 
 def network_cases(net, seed, backend=None, X=None, y=None):
-    """Return cases of one network: its own parameters, random ones, and a batch of one with a dead unit."""
+    """Return cases of one network: with its own parameters, with random ones, and a batch of one with a dead unit."""
     rng = np.random.default_rng(seed)
     if X is not None:
         return [given_case(net, backend, X, y, rng)]
-    least = 3 if net.norms else 1  # a batch norm cannot train on one sample, and of two it is nearly a sign
+    least = 3 if net.norms else 1  # a batch norm cannot train on one sample, and on two it is nearly a sign function
     plan = (("its own parameters, N = 5", 5, "own"), (f"random parameters, N = {least}", least, "random"),
             ("random parameters and a dead unit, N = 4", 4, "dead"))
     return [net_case(net, backend, rng, *item) for item in plan]
 
 
 def given_case(net, backend, X, y, rng):
-    """Return the case of the user's own batch."""
+    """Return the case with the user's own batch."""
     double = double_net(net, backend)
     layout, double.input_layout = double.input_layout, net.input_layout
     y = draw_targets(net.loss_function, rng, len(X), net.shapes[-1][0]) if y is None else y
     X, y = (to_numpy(array) for array in double.checked_batch(X, y))
-    double.input_layout = layout  # from here on X is as the first map takes it
+    double.input_layout = layout  # from here on X is in the layout that the first map takes
     return NetCase(f"the given batch, N = {len(X)}", double.xp, double, X, y)
 
 
@@ -383,7 +383,7 @@ def net_case(net, backend, rng, label, n, parameters):
 
 
 def random_theta(net, rng, dead):
-    """Draw all parameters, biases too; `dead` leaves the first unit of each hidden map without a chance."""
+    """Draw all parameters, biases included; with `dead` the first unit of each hidden map never fires."""
     own = {l: rng.standard_normal(net.theta[l].shape) / np.sqrt(len(net.theta[l])) for l in net.maps}
     for l, theta in own.items():
         if dead and l < net.depth and theta.shape[1] > 1:
@@ -392,7 +392,7 @@ def random_theta(net, rng, dead):
 
 
 def random_networks(seed, backend):
-    """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall; and a random graph."""
+    """Return small networks with a batch each: one unit, a batch of one, dead units, wide, tall, and a random graph."""
     rng = np.random.default_rng(seed)
     plan = [("tanh 3-4-2", [3, 4, 2], Tanh(), SquaredError(), 5, "random"),
             ("relu 2-5-3-3, dead units", [2, 5, 3, 3], ReLU(), SoftmaxCrossEntropy(), 16, "dead"),
@@ -405,14 +405,14 @@ def random_networks(seed, backend):
               for label, widths, sigma, loss, n, parameters in plan]
     graph = Network(graph_layers(rng))
     label = f"a graph of {graph.depth} maps and joins, N = 3"
-    # what is kept of a batch shows in the next of its shape, and what is cut off where the signals are large
+    # the same shape as another batch, so that state kept from it shows; large signals, so that clipping shows
     X, y = rng.standard_normal(chains[0].X.shape), 30 * chains[0].y
     again = replace(chains[0], label="tanh 3-4-2 again, another batch", X=X, y=y)
     return [*chains, net_case(graph, backend, rng, label, 3, "random"), again]
 
 
 def graph_layers(rng):
-    """Return layers of random widths in which a map stands twice, and values are added, put side by side and cut."""
+    """Return layers of random widths in which a map is used twice, and values are added, concatenated and sliced."""
     n = int(rng.integers(2, 5))
     shared, start = Linear(n, n), int(rng.integers(1, n))
     return [Linear(3, n), Tanh(), Named("u"), shared, Tanh(), Named("v"), shared, Tanh(), Add("u"), Concat("v"),
@@ -423,7 +423,7 @@ def graph_layers(rng):
 
 
 def fresh(method, **attributes):
-    """Return a copy of a method without memory, with other values of some attributes."""
+    """Return a copy of a method without memory, with some attributes replaced."""
     method = copy.deepcopy(method)
     for name, value in attributes.items():
         setattr(method, name, value)
@@ -432,12 +432,12 @@ def fresh(method, **attributes):
 
 
 def class_of(method):
-    """Return the class of the package whose instance, or a subclass's, a method is."""
+    """Return the package's class that a method is an instance of, directly or through a subclass."""
     return next(cls for cls in type(method).__mro__ if cls.__module__.startswith("minilift.methods."))
 
 
 def as_base(method, base):
-    """Return a method of the package with the attributes of one of a subclass."""
+    """Return a method of the package with the attributes of an instance of a subclass."""
     twin = object.__new__(base)
     vars(twin).update(vars(fresh(method)))
     twin.reset()
@@ -445,7 +445,7 @@ def as_base(method, base):
 
 
 def first_run(method, case):
-    """Return a copy of the method that has been run once, without memory before, and its steps on the host."""
+    """Return a copy of the method after one run that began without memory, and its steps on the host."""
     def run():
         copied = fresh(method)
         return copied, [np.array(to_numpy(step)) for step in run_method(copied, case)]
@@ -454,20 +454,20 @@ def first_run(method, case):
 
 
 def kept(case, what, method, run):
-    """Return run(), which is run once for each case and method."""
+    """Return run(), which is called only once for each case and method."""
     if (what, id(method)) not in case.ran:
-        case.ran[what, id(method)] = method, run()  # with the method, so that the id stays its own
+        case.ran[what, id(method)] = method, run()  # the method is kept too, so that its id is not reused
     return case.ran[what, id(method)][1]
 
 
 def directions_of(method, case):
-    """Return [None, d_1, …, d_D] on the host, from a copy of the method without memory, which is run once."""
+    """Return [None, d_1, …, d_D] on the host, from one run of a copy of the method without memory."""
     steps = dict(zip(case.net.maps, first_run(method, case)[1]))
     return case.per_map(lambda l: steps[l])
 
 
 def run_method(method, case):
-    """Return what method.directions returns, on arrays that cannot be written to."""
+    """Return what method.directions returns for read-only arrays."""
     case = case.guarded
     state, y = case.forward(), case.lend(case.y)
     if case.xp is not np:
@@ -488,7 +488,7 @@ def run_method(method, case):
 
 
 def locked(array):
-    """Return a view of an array through which it cannot be written to; None stays."""
+    """Return a read-only view of an array; None stays None."""
     if array is not None:
         array = array.view()
         array.flags.writeable = False
@@ -513,7 +513,7 @@ def norm_gradient(net, case):
 
 
 def norm_steps(method, case):
-    """Return the finding of a method's steps in the batch norms' parameters, which should be gradients."""
+    """Return the finding on a method's steps in the batch norms' parameters, which should be gradients."""
     steps = first_run(method, case)[1][len(case.net.maps) :]
     pairs = enumerate(zip(steps, case.net.norms, strict=True), start=1)
     worst = worst_block([(k, compare(step, case.norm_gradient(norm), factors=case.factors))

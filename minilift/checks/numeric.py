@@ -1,7 +1,7 @@
-r"""References that are independent of the code under test, and the diagnosis of what differs from them.
+r"""References that are independent of the code under test, and the diagnosis of results that differ from them.
 
-Derivatives come from central differences of two step lengths, and from the complex step where the function is
-analytic, which is decided by trying: its result counts only if central differences agree with it.
+Derivatives come from central differences with two step lengths, and from the complex step where the function is
+analytic. Whether it is, is found by trying: the complex step's result counts only if central differences agree with it.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ import numpy as np
 from minilift.checks.report import SINGLE, Finding, Guess
 
 COMPLEX_STEP = 1e-30
-STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # of a probe
-LOCAL = 2  # so many of them around a local minimiser
-FLAT = 1e-6  # what short probes find less than this lower is flat to first order
-BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is seen above rounding
-COORDINATES, RANDOM = 24, 16  # probes along so many coordinates and random directions at most
-INWARD = 16  # ways to points around the old one, at each of three distances, where most others lead outside
-TIES = 8  # and so many groups of equal entries
-SOME, FAR = 16, 0.01  # each so many probes come first; what one finds so much lower fails, whatever others find
-KINK = 1e-4  # slopes of two sides that differ by a larger share belong to a kink: curvature makes less of 1e-5
-FITS = 1e-5  # a mistake is named if, once made on purpose, no more than this relative difference is left
+STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.04, 0.13, 0.4, 0.7, 1.0, 2.0, 4.0, 10.0)  # lengths of probes
+LOCAL = 2  # the first so many of them are used around a local minimiser
+FLAT = 1e-6  # if short probes find less than this decrease, the point is flat to first order
+BENDS = (1e-4, 1e-3, 1e-2)  # steps at which a function's curvature is visible above rounding
+COORDINATES, RANDOM = 24, 16  # coordinates and random directions, at most, along which probes are made
+INWARD = 16  # directions to points around the old one, for each of three distances, where most others lead outside
+TIES = 8  # groups of equal entries, at most, that are moved together
+SOME, FAR = 16, 0.01  # every 16th probe comes first; if one is lower by this share, the others make no difference
+KINK = 1e-4  # one-sided slopes that differ by a larger share indicate a kink: curvature makes less of 1e-5
+FITS = 1e-5  # a mistake is named if making it on purpose leaves no more than this relative difference
 DIFFERENCES = "central differences leave truncation and rounding below 1e-6"
-SHARE = 1e-3  # and of the error itself
-NEAR = 3e-6  # probes nearer than this share of the farthest are within the slack that a set may have for rounding
+SHARE = 1e-3  # and no more than this share of the error itself
+NEAR = 3e-6  # probes nearer than this share of the farthest are within a set's slack for rounding
 PLAIN = ("the sign is wrong", "it is off by a factor 2", "it is off by a factor ½")  # the plainest mistakes
 EXACT = "the complex step leaves rounding only"
 DENSE = "dense algebra in float64 leaves rounding only"
 
 
 class Reference(NamedTuple):
-    """Right values: an array, or several approximations of it of which each entry may be met by any.
+    """Right values: an array, or several approximations of it, any of which may match each entry.
 
     Attributes
     ----------
     candidates : list of arrays
-        One where the value is exact. Otherwise central differences of two steps: near a kink of the function one
+        Only one if the value is exact. Otherwise central differences with two steps: near a kink of the function one
         of them is off, and a wrong derivative is far from both.
     tolerance : float
         Relative to the largest entry plus `floor`.
@@ -58,7 +58,7 @@ class Reference(NamedTuple):
 
     @property
     def value(self):
-        """The first candidate, except where the others, of shorter steps, contradict it: there it has met a kink."""
+        """The first candidate, except where the others, with shorter steps, contradict it: it has met a kink there."""
         first, last = self.candidates[0], self.candidates[-1]
         return np.where(abs(first - last) > 1e-9 + 1e-6 * np.max(abs(last), initial=0.0), last, first)
 
@@ -94,10 +94,10 @@ def directional(f, x, v):
 def central_differences(f, x, v):
     """Return the derivative of f at x along v, by a five-point formula and by a short central difference.
 
-    Where the two differ the short one is a five-point formula too: over two samples, say, a batch norm may turn within
-    3e-3, and a plain difference of 1e-5 is then off by 2e-6. Between them come the slopes of either side where these
-    differ, on a kink or beside it: there one of them is the derivative, or a subgradient. Elsewhere both are the short
-    one. Where the long step leaves the domain of f, all are the formula of `inside_slope`.
+    Where the two differ, the short one is a five-point formula too: with two samples, say, a batch norm may turn within
+    3e-3, and a plain difference of 1e-5 is then off by 2e-6. Between the two come the one-sided slopes. Where these
+    differ, at a kink or beside it, one of them is the derivative or a subgradient; elsewhere both are set to the short
+    difference. Where the long step leaves the domain of f, all are the formula of `inside_slope`.
     """
     h, short = 1e-3, 1e-5
 
@@ -120,9 +120,9 @@ def central_differences(f, x, v):
 
 
 def inside_slope(slope, h):
-    """Return a five-point formula for a point near the end of a domain, of central slopes by their step.
+    """Return a five-point formula for a point near the end of a domain, given central slopes as a function of the step.
 
-    Its step is a hundredth of the longest that stays inside, so that what is singular at the end is smooth over it.
+    Its step is a hundredth of the longest that stays inside, over which a function singular at the end is still smooth.
     """
     for inside in h * 0.1 ** np.arange(1, 8):
         if np.all(np.isfinite(slope(2 * inside))):
@@ -131,24 +131,24 @@ def inside_slope(slope, h):
 
 
 def complex_step(f, x, v):
-    """Return Im f(x + i h v)/h, or None where f does not take complex numbers."""
+    """Return Im f(x + i h v)/h, or None if f does not accept complex numbers."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a discarded imaginary part is only warned of
+            warnings.simplefilter("error")  # a discarded imaginary part causes only a warning
             value = np.asarray(f(x + 1j * COMPLEX_STEP * v))
-    except Exception:  # whatever f raises on complex numbers: it is not analytic, and differences remain
+    except Exception:  # whatever f raises on complex numbers, it is not analytic, and differences are used
         return None
     return value.imag / COMPLEX_STEP if np.iscomplexobj(value) else None
 
 
 def agree(exact, candidates):
-    """Whether a central difference confirms each entry of the complex step's result: on a kink none does."""
+    """Whether a central difference confirms each entry of the complex step's result: at a kink none does."""
     nearest = Reference([candidates[0], candidates[-1]], 0, "", 0).nearest(exact)
     return bool(np.all(abs(exact - nearest) <= 1e-9 + 1e-6 * np.max(abs(exact), initial=0.0)))
 
 
 def is_analytic(f, x):
-    """Whether the complex step gives the derivatives of a scalar f at x; tried along a random direction."""
+    """Whether the complex step gives the derivatives of a scalar f at x, tested along a random direction."""
     probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
     return directional(f, x, probe).why == EXACT
 
@@ -156,7 +156,7 @@ def is_analytic(f, x):
 def gradient(f, x, tangents=None, analytic=None):
     """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents.
 
-    Whether f is analytic is tried at x, if it is not known.
+    Whether f is analytic is tested at x, unless `analytic` says so.
     """
     tangents = Tangents(x.shape) if tangents is None else tangents
     if is_analytic(f, x) if analytic is None else analytic:
@@ -170,7 +170,7 @@ OFF = Finding(math.inf, 0.0, "it is far off along a random direction")
 
 
 def is_soon_off(f, x, claimed):
-    """Whether a claimed gradient of a scalar f is far off along one random direction, where that it fails is enough."""
+    """Whether a claimed gradient of a scalar f is far off along a random direction, if only that is asked."""
     if Asked.measured or claimed.shape != x.shape:
         return False
     v, h = np.random.default_rng(8).standard_normal(x.shape), 1e-5
@@ -180,7 +180,7 @@ def is_soon_off(f, x, claimed):
 
 
 class Tangents:
-    """The directions along which an array is probed: its entries if they are few, else random ones.
+    """The directions along which an array is probed: its coordinates if they are few, else random ones.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class Tangents:
         self.shape, size = tuple(shape), math.prod(shape)
         self.full = size <= limit
         vectors = np.eye(size) if self.full else rng.standard_normal((count, size)) / math.sqrt(size)
-        if not self.full:  # the last row of θ is the bias, which a random direction hardly feels
+        if not self.full:  # the last row of θ is the bias, which contributes little to a random direction
             vectors[1::3].reshape(-1, *self.shape)[:, :-1] = 0
         self.vectors = vectors.reshape(-1, *self.shape)
 
@@ -202,30 +202,30 @@ class Tangents:
         return iter(self.vectors)
 
     def assemble(self, values):
-        """Return one number a tangent as an array: of the probed shape, if the tangents are its entries."""
+        """Return numbers, one for each tangent, as an array: of the probed shape, if the tangents are coordinates."""
         values = np.asarray(values)
         return values.reshape(self.shape) if self.full else values
 
     def project(self, array):
-        """Return an array of the probed shape as `assemble` returns its inner products with the tangents."""
+        """Return the inner products of an array of the probed shape with the tangents, as `assemble` arranges them."""
         array = np.asarray(array)
         if self.full or array.shape != self.shape:
             return array
         return (self.vectors * array).reshape(len(self.vectors), -1).sum(axis=1)
 
 
-# ---- what is asked
+# ---- what is asked for
 
 
 class Asked:
-    """What claims are measured for: by how much they fail, and by which mistakes; or only whether they hold."""
+    """What is to be found out about claims: how far they fail and by which mistakes, or only whether they hold."""
 
     explained = measured = True
 
     @classmethod
     @contextlib.contextmanager
     def only(cls, measured=False):
-        """Ask for no mistakes that explain a failure; without `measured` not how large a large failure is, either."""
+        """Do not ask which mistakes explain a failure, nor, unless `measured`, exactly how large a large failure is."""
         kept = cls.explained, cls.measured
         cls.explained, cls.measured = False, measured
         try:
@@ -239,23 +239,23 @@ class Asked:
 
 @dataclass(frozen=True)
 class Probed:
-    """What probes around a point found, of a function that need not have derivatives.
+    """What probes of a function, which need not have derivatives, found around a point.
 
     Attributes
     ----------
     value, lowest, highest : float
-        At the point, and over all probes.
+        The function at the point, and its extremes over all probes.
     excess : float
-        How much lower the lowest is than the value, beyond rounding and relative to the decrease from the old point.
+        How much lower the lowest is than the value, beyond rounding, relative to the decrease from the old point.
     noise : float
-        Rounding of the function.
+        Rounding error of the function.
     inside : float
-        The share of the probes, those that are very near left out, that are inside its domain, where it is finite; 1
-        where the way to the old point is inside.
+        The share of the probes, without those that are very near, that are inside its domain, where it is finite; 1
+        if the way to the old point is inside.
     where : array
         The probe that is lowest.
     bent : str
-        Of a point where a local minimiser should be: "a maximum" or "a saddle", if it is that by its curvature.
+        For a point that should be a local minimiser: "a maximum" or "a saddle", if its curvature shows it to be one.
     """
 
     value: float
@@ -269,9 +269,9 @@ class Probed:
 
     @classmethod
     def around(cls, f, u, old, rng, local=False, project=lambda x: x, each=1):
-        """Return what probes find around a vector u, the new value of `old`; of a local minimiser they are short.
+        """Return what probes find around a vector u, the new value of `old`; for a local minimiser they are short.
 
-        With `each` only every second of them, say, from one on that the value decides.
+        With `each` = 2, say, only every second probe is made, beginning with one that the value at u determines.
         """
         value, start = f(u), f(old)
         if not math.isfinite(value):
@@ -296,22 +296,22 @@ class Probed:
         inside = np.isfinite(found[gaps >= NEAR * gaps.max()]).mean()
         is_moved = np.max(abs(u - old), initial=0.0) > 1e-9 * np.max(abs(u), initial=0.0)
         if is_moved and all(math.isfinite(f(project(u + t * (old - u)))) for t in (1e-3, 0.1)):
-            inside = 1.0  # at a corner, or an edge, most ways lead outside, but not that to the old point
+            inside = 1.0  # at a corner or an edge most directions lead outside, but not the one to the old point
         bent = bent_down(lambda x: f(project(x)), u, old, rng, noise) if local and excess <= FLAT else ""
         return cls(value, lowest, float(finite.max(initial=value)), math.inf if bent else excess, noise,
                    float(inside), where, bent)
 
 
 def ways(u, old, rng):
-    """Return the size of steps around u, and directions: coordinates, random ones, and that to the old point.
+    """Return the size of steps around u, and directions: coordinates, random ones, and the one to the old point.
 
-    Entries that are equal, and not 0, are one more, together: where a constraint ties them none can move alone.
+    Equal nonzero entries also move together as one direction: if a constraint ties them, none can move alone.
     """
     size = max(np.max(abs(u), initial=0.0), np.max(abs(u - old), initial=0.0), 1e-3)
     values, several = np.unique(u, return_counts=True)
     ties = [(u == value) * 1.0 for value in values[(several > 1) & (values != 0)][:TIES]]
     units = np.array([*np.eye(len(u))[rng.permutation(len(u))[:COORDINATES]], *ties]).reshape(-1, len(u))
-    random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # few fill a space of few dimensions
+    random = rng.standard_normal((min(RANDOM, 2 * len(u)), len(u)))  # in few dimensions a few suffice
     random /= np.max(abs(random), axis=1, keepdims=True, initial=1e-300)
     return size, units, random, (old - u) / size
 
@@ -319,8 +319,8 @@ def ways(u, old, rng):
 def bent_down(f, u, old, rng, noise):
     """Return whether a point is "a maximum" or "a saddle" of f, or neither: "".
 
-    Along a way that bends down the mean of both sides is lower than f(u), at two lengths in a row, and falls with their
-    square: beyond a kink nearby it falls, too, but otherwise.
+    If f bends down along a direction, the mean of both sides is lower than f(u) at two successive lengths, and falls as
+    their square; beyond a nearby kink it falls too, but not as the square.
     """
     size, units, random, to_old = ways(u, old, rng)
 
@@ -337,7 +337,7 @@ def probes(u, old, rng, local):
     """Yield the points that must not be lower than u."""
     size, units, random, to_old = ways(u, old, rng)
     steps = STEPS[:LOCAL] if local else STEPS
-    # random directions take each second step, by turns
+    # random directions take every second step, in alternation
     for v, taken in itertools.chain(((v, steps) for v in (*units, to_old)),
                                     ((v, steps[k % 2 :: 2]) for k, v in enumerate(random))):
         for t in taken:
@@ -352,9 +352,9 @@ def probes(u, old, rng, local):
 
 
 def inward(u, old, rng):
-    """Return points on the ways from u to points around the old one, which lie in a convex set if their ends do.
+    """Return points on the lines from u to points around the old one, which lie in a convex set if their ends do.
 
-    At a corner of it hardly any other way leads inside.
+    At a corner of such a set hardly any other direction leads inside.
     """
     size = ways(u, old, rng)[0]
     ends = [old + scale * size * v for scale in (0.1, 0.3, 1.0) for v in rng.standard_normal((INWARD, len(u)))]
@@ -372,16 +372,16 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
     got : array
     reference : Reference
     variants : dict or callable, optional
-        What would come out with a certain mistake, by the mistake's name; a function that returns it is called
-        only for what fails.
+        What a certain mistake would give, by the mistake's name; a function that returns this is called only if the
+        comparison fails.
     factors : dict, optional
-        Sizes of the problem by name, by which a result may be off: ``{"N, the batch size": 5}``. A size of 1 is left
+        Sizes of the problem by name, which a result may be off by: ``{"N, the batch size": 5}``. A size of 1 is left
         out.
     terms : dict or callable, optional
-        Arrays of which the difference may be a multiple, by what to say of it: a part left out, or of the wrong
+        Arrays that the difference may be a multiple of, by description: a part that is left out, or of the wrong
         strength.
     theta : bool, default False
-        Whether it is made like θ, with the bias in the last row.
+        Whether the array is laid out like θ, with the bias in the last row.
     """
     got = np.asarray(got)
     if got.shape != reference.value.shape:
@@ -399,7 +399,7 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
 
 
 def usual_factors(named):
-    """Return the factors by which results are usually off, by what to say of them."""
+    """Return the factors by which results are commonly off, by description."""
     factors = dict(zip(PLAIN, (-1.0, 2.0, 0.5)))
     for name, value in named.items():
         if value != 1:
@@ -421,28 +421,28 @@ def fits(got, guess, expected=None):
 
 
 def tried(function, *arguments):
-    """Return function(*arguments), None where it raises: a guess that nobody drew explains nothing then."""
+    """Return function(*arguments), or None if it raises: a guess that cannot be evaluated explains nothing."""
     try:
         return function(*arguments)
-    except Exception:  # whatever a user's function raises of values that it was not made for
+    except Exception:  # a user's function may raise anything for values that it was not made for
         return None
 
 
 def explain(got, expected, variants, factors, terms, theta):
-    """Yield the usual mistakes that turn `expected` into `got`, the likeliest first, or what is seen of it."""
+    """Yield the common mistakes that turn `expected` into `got`, the likeliest first, or else what can be observed."""
     found = list(usual_reasons(got, expected, variants, factors, terms, theta))
     yield from found or seen_reasons(got, expected)
 
 
 def usual_reasons(got, expected, variants, factors, terms, theta):
-    """Yield the usual mistakes that turn `expected` into `got`."""
+    """Yield the common mistakes that turn `expected` into `got`."""
     if not np.all(np.isfinite(got)):
         yield "it is not finite (NaN or inf)"
         return
     if not np.any(got):
         yield "it is zero"
     scaled = [(name, factor * expected) for name, factor in factors.items()]
-    plain = len(PLAIN) if got.size > 1 else 0  # but one number is any other times a factor
+    plain = len(PLAIN) if got.size > 1 else 0  # a single number is always a multiple of any other
     for name, guess in [*scaled[:plain], *variants.items(), *scaled[plain:]]:
         if fits(got, guess, expected):
             yield name
@@ -461,7 +461,7 @@ def usual_reasons(got, expected, variants, factors, terms, theta):
 
 
 def seen_last(reasons, others):
-    """Return reasons and others, those of `seen_reasons` last."""
+    """Return reasons and others, with those of `seen_reasons` last."""
     seen = ("its entries are", "the sign of some", "some entries")
     return sorted([*reasons, *others], key=lambda reason: reason.startswith(seen))
 
@@ -474,7 +474,7 @@ def seen_reasons(got, expected):
     if got.size > 1 and fits(abs(got), abs(expected)):
         yield "the sign of some entries is wrong"
     for axis, what in enumerate(("row", "column") if got.ndim == 2 else ()):
-        along = 1 - axis  # of lower rank many arrays are so
+        along = 1 - axis  # arrays of low rank often look like this
         if (min(got.shape) > 1 and np.all(np.count_nonzero(expected, axis=along) > 1)
                 and np.isfinite(expected).all() and np.linalg.matrix_rank(expected) == min(got.shape)):
             factors = (got * expected).sum(axis=along, keepdims=True) / (expected**2).sum(axis=along, keepdims=True)
@@ -490,13 +490,13 @@ def seen_reasons(got, expected):
 
 
 def fitted_factor(got, expected):
-    """Return the number c for which c · expected is nearest to `got`."""
+    """Return the number c for which c · expected is closest to `got`."""
     norm = float(np.vdot(expected, expected).real)
     return float(np.vdot(expected, got).real) / norm if norm > 0 else 0.0
 
 
 def bias_row_reasons(got, expected, factors):
-    """Yield what may be wrong with the last row, the bias, of an array made like θ, or with the others."""
+    """Yield what may be wrong with the last row (the bias) of an array laid out like θ, or with the other rows."""
     if got.ndim != 2 or len(got) < 2:
         return
     weights, bias, right, right_bias = got[:-1], got[-1], expected[:-1], expected[-1]
@@ -519,7 +519,7 @@ def bias_row_reasons(got, expected, factors):
 
 
 def symmetry_reasons(got, expected, factors):
-    """Yield whether `got` is transposed or turned round."""
+    """Yield whether `got` is transposed or reversed."""
     for axis in range(got.ndim) if got.ndim > 1 and got.shape == expected.shape else ():
         if got.shape[axis] > 1 and fits(got, np.flip(expected, axis), expected):
             name = "columns" if axis == got.ndim - 1 else f"slices along axis {axis}" if axis else "rows"
@@ -529,7 +529,7 @@ def symmetry_reasons(got, expected, factors):
 
 
 def transposed_reasons(got, turned, factors, expected=None):
-    """Yield whether `got` is the transpose of what it should be, or that and a factor."""
+    """Yield whether `got` is the transpose of what it should be, possibly times a factor."""
     for name, factor in {"": 1.0, **factors}.items():
         if fits(got, factor * turned, expected):
             yield f"it is transposed{'; besides, ' * bool(name)}{name}"
@@ -544,7 +544,7 @@ def term_reasons(got, expected, name, term):
 
 
 def shape_reasons(got, expected, theta):
-    """Yield why an array, made like θ or not, may have the wrong shape."""
+    """Yield why an array, laid out like θ or not, may have the wrong shape."""
     if theta and expected.ndim == 2 and got.shape == (expected.shape[0] - 1, expected.shape[1]):
         yield "the bias row is missing" if fits(got, expected[:-1]) else "its shape has no bias row"
     if got.shape == expected.shape[::-1]:

@@ -1,4 +1,4 @@
-r"""All that the package holds, in small sizes: layers, losses, networks and methods, for `verify()` of everything."""
+r"""Everything in the package, in small sizes, for `verify()`: layers, losses, networks and methods."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def package_networks(seed):
 
 
 def small_convnet(seed, backend):
-    """Return a network with all that images bring: convolutions, batch norm, pooling, flattening."""
+    """Return a network with all the layers used for images: convolutions, batch norm, pooling, flattening."""
     layers = [Conv2d(1, 2, 3), normalization.BatchNorm(2), activations.Tanh(), pooling.AvgPool2d(2),
               Conv2d(2, 2, 2, padding="valid"), activations.ReLU(), pooling.MaxPool2d(2, stride=1), pooling.Flatten(),
               maps.Linear(2, 3)]

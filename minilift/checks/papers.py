@@ -1,7 +1,7 @@
 r"""Claims about the methods of the papers: BackProp, ProxProp, LocoProp, Semi-Implicit BP, FOOF, K-FAC, Gauss–Newton.
 
 The references are dense: the gradients come from differences, the Gram matrices from probing each map, and every local
-problem is written out once more as its paper prints it.
+problem is written out again in the form that its paper prints.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def backprop_is_gradient(claimed, case):
 
 @dataclass(frozen=True)
 class Proximal:
-    """The proximal steps of one case: τ_θ by map, the maps that step implicitly, and a factor γ of the gradients."""
+    """The proximal steps of one case: τ_θ by map, the maps that step implicitly, and a factor γ on the gradients."""
 
     case: NetCase
     taus: dict
@@ -62,17 +62,17 @@ class Proximal:
                                  else self.slopes[l])
 
     def finding(self, claimed, factors, mistakes=None, expected=None):
-        """Return the finding of a method's steps, which should be these, or what is expected."""
+        """Return the finding on a method's steps, which should be these, or `expected`."""
         d = directions_of(claimed.method, self.case)
         expected = scaled_blocks(self.case, self.steps()) if expected is None else expected
         return compare_blocks(self.case, d, expected, lambda: (mistakes or self.mistakes)(d), factors)
 
     def mistakes(self, d):
-        """Return by map what usual mistakes in the proximal step give, of steps d."""
+        """Return, by map, what common mistakes in the proximal step would give, for steps d."""
         return self.case.per_map(lambda l: self.mistakes_in(l, d[l]))
 
     def mistakes_in(self, l, d):
-        """Return what usual mistakes in one map's step give."""
+        """Return what common mistakes in one map's step would give."""
         M, slope, of_gradient = self.matrix(l), self.slopes[l], self.case.mistakes[l]
         if l not in self.implicit:
             return of_gradient | {
@@ -90,7 +90,7 @@ class Proximal:
 
     @property
     def factors(self):
-        """Return the sizes by which a proximal step may be off."""
+        """Return the sizes that a proximal step may be off by as factors."""
         return {**self.case.factors, **{f"tau_theta = {tau:g}": tau for tau in set(self.taus.values())}}
 
 
@@ -111,7 +111,7 @@ def proxprop_exact(claimed, case):
 
 
 def outputs(case):
-    """Return [None, z_1, …] as rows, one column an output unit; of maps that share θ, stacked."""
+    """Return [None, z_1, …] as rows, one column for each output unit; stacked for maps that share θ."""
     state = case.forward()
     return case.per_map(lambda l: np.vstack([to_numpy(state.z[u]).reshape(-1, case.theta[l].shape[1])
                                              for u in case.uses(l)]))
@@ -130,7 +130,7 @@ def proxprop_krylov(claimed, case):
 
 
 def krylov_mistakes(prox, steps, joint, d):
-    """Return by map what usual mistakes in K steps of conjugate gradients give."""
+    """Return, by map, what common mistakes in K steps of conjugate gradients would give."""
     mistakes = prox.mistakes(d)
     for l in prox.implicit:
         M, b = prox.matrix(l), prox.slopes[l]
@@ -144,7 +144,7 @@ def krylov_mistakes(prox, steps, joint, d):
 
 
 def cg_steps(M, b, steps, beta):
-    """Return what steps of conjugate gradients make of M d = b by column, with β of the new and old squares of r."""
+    """Return d after steps of conjugate gradients on M d = b by column, with β a function of the new and old ‖r‖²."""
     d, r, p, square = np.zeros_like(b), b, b, (b * b).sum(axis=0)
     for _ in range(steps):
         d = d + p * (square / np.maximum((p * (M @ p)).sum(axis=0), 1e-300))
@@ -155,7 +155,7 @@ def cg_steps(M, b, steps, beta):
 
 
 def krylov_step(M, b, steps, joint):
-    """Return the minimiser of ½⟨d, Md⟩ − ⟨b, d⟩ over a Krylov space, by column or of the stacked whole."""
+    """Return the minimiser of ½⟨d, Md⟩ − ⟨b, d⟩ over a Krylov space, column by column or with all columns stacked."""
     if joint:
         M, shape = np.kron(M, np.eye(b.shape[1])), b.shape
         return krylov_step(M, b.reshape(-1, 1), steps, False).reshape(shape)
@@ -164,7 +164,7 @@ def krylov_step(M, b, steps, joint):
 
 
 def krylov_basis(M, b, steps):
-    """Return an orthonormal basis of span{b, Mb, …}, by Arnoldi with two orthogonalisations."""
+    """Return an orthonormal basis of span{b, Mb, …}, by Arnoldi's method with two orthogonalisations."""
     basis = np.zeros((len(b), 0))
     v = b
     for _ in range(steps):
@@ -193,7 +193,7 @@ def loco_targets(told, case):
 
 
 def loco_reference(told, case, rates, mistake=""):
-    """Return θ − θ_new after local steps, written out as the paper has them, or with a key of `LOCO_MISTAKES`."""
+    """Return θ − θ_new after local steps, written out as in the paper, or with a mistake, a key of `LOCO_MISTAKES`."""
     damping, targets = 0.0 if told.eta is None else 1 / told.eta, loco_targets(told, case)
 
     def step(l):
@@ -228,7 +228,7 @@ def plain_rates(told):
 
 
 def loco_factors(told, case):
-    """Return the sizes by which a local step may be off."""
+    """Return the sizes that a local step may be off by as factors."""
     return {**case.factors, "gamma": told.gamma}
 
 
@@ -243,7 +243,7 @@ def locoprop_steps(claimed, case):
 
 
 def loco_mistakes(told, case):
-    """Return by map what usual mistakes in T local steps give."""
+    """Return, by map, what common mistakes in T local steps would give."""
     rates, other = plain_rates(told), fresh(told, variant="S" if told.variant == "M" else "M")
     made = {"it takes one local step too few": loco_reference(told, case, rates[:-1]),
             "it takes one local step": loco_reference(told, case, rates[:1]),
@@ -278,7 +278,7 @@ def locoprop_exact_m(claimed, case):
         (f, y, signal), A = targets[l], case.design[l]
         data = A.T @ (case.call(f.forward, A @ (case.theta[l] - d[l])) - y)
         start = np.max(abs(A.T @ signal), initial=0.0) + 1e-6
-        # at the minimiser the regulariser's term is minus the data term, so that it says what is wrong
+        # at the minimiser the regulariser's term equals minus the data term, and so shows what is wrong
         reference = Reference([case.project(l, -told.eta * data)], 10 * tolerance, why, told.eta * start)
         return compare(case.project(l, -d[l]), reference, factors={**case.factors, "eta": told.eta}, theta=True)
 
@@ -303,7 +303,7 @@ def sibp_stationary(claimed, case):
 
 
 def sibp_steps(method, case, d):
-    """Yield (l, what the step's optimality condition makes of it, the same under usual mistakes)."""
+    """Yield (l, the step that its optimality condition implies, the same with common mistakes)."""
     state, D = case.forward(), case.net.depth
     z, a = case.per_map(lambda l: to_numpy(state.z[l])), [to_numpy(x) for x in state.a]
     delta = delta_old = gradient(case.value, z[D]).value / summed_weight(case)
@@ -406,7 +406,7 @@ def averages_its_factors(claimed, case):
 
 
 def kronecker_factors(told, case):
-    """Return [None, [A, S], …] of one batch; of FOOF, S is the identity."""
+    """Return [None, [A, S], …] of one batch; for FOOF, S is the identity."""
     N, g = len(case.X), case.signals
     H = loss_hessians(case) if isinstance(told, KFAC) else None
 
@@ -424,7 +424,7 @@ def kronecker_factors(told, case):
 
 
 def kfac_reference(told, case, factors=None, power=1, product=np.kron):
-    """Return [None, d_1, …] of K-FAC, or FOOF, by a linear system in all entries of θ_l; of the batch's own factors."""
+    """Return [None, d_1, …] of K-FAC or FOOF, by a linear system in all entries of θ_l; by default for this batch."""
     factors, split = factors or kronecker_factors(told, case), getattr(told, "split", None)
 
     def step(l):
@@ -448,14 +448,14 @@ def kronecker_sum(A, S):
 
 
 def jacobian_column(case, l, unit):
-    """Return the derivative of z_D along one unit of z_l in all samples, which do not feel each other, (N, n)."""
+    """Return the derivative of z_D along one unit of z_l in all samples at once, as they are uncoupled, (N, n)."""
     state = case.forward()
     z, theta = to_numpy(state.z[l]), case.lend_all(case.theta)
     return directional(lambda x: case.output_from(l, x, state.a, theta), z, np.ones((len(z), 1)) * unit).value
 
 
 def loss_hessians(case):
-    """Return the Hessian of each sample's loss at the output, (N, n, n), by differences of its gradient."""
+    """Return the Hessian of each sample's loss at the output, (N, n, n), by differences of the gradient."""
     net, z = case.net, to_numpy(case.forward().z[case.net.depth])
     columns = [directional(lambda x: case.call(net.loss_function.gradient, x, case.y), z, np.ones((len(z), 1)) * unit)
                for unit in np.eye(z.shape[1])]
@@ -506,6 +506,6 @@ def gauss_newton_exact(claimed, case):
 
 
 def same_map(case, maps):
-    """Return the matrix that is 1 where two entries of all θ are of one map."""
+    """Return the matrix that is 1 where two entries of the stacked θ belong to the same map."""
     of = np.concatenate([np.full(case.theta[l].size, l) for l in maps])
     return of[:, None] == of

@@ -1,4 +1,4 @@
-r"""What `verify` says: claims, the numbers measured for them, and the report in which they stand."""
+r"""What `verify` reports: claims, the numbers measured for them, and the `Report` that shows them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from typing import NamedTuple
 from minilift.support.spellings import guided
 
 CLAIMS: list[Claim] = []
-EXPLAINED = 3  # failing problems whose mistakes are looked for
+EXPLAINED = 3  # failing problems for which mistakes are looked for
 NO_REASON = "none of the usual mistakes fits"
-VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # how what goes with any reason begins
-# How reasons begin that say where numbers are wrong, or what they are, and not why: these are told as what is seen.
+VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # beginnings of texts compatible with any reason
+# Beginnings of reasons that say where numbers are wrong, or what they look like, but not why: reported as seen.
 SEEN = ("it is wrong", "it is right", "it is nearly", "it is zero", "it is not finite", "its entries are",
         "some entries", "the sign of some", "each row is", "each column is", "each sample is", "only the last",
         "all entries are", "what is wrong", "the step of map", "it is the gradient of no function", "it rests where",
         "a sweep increases")
-MOST = 0.6  # of them a mistake must explain, to be named; a `Guess` of as many again
-DECIDED = 1 / 4  # of the problems must say something
+MOST = 0.6  # share of these problems that a mistake must explain to be named; a `Guess` is tested on as many again
+DECIDED = 1 / 4  # share of the problems that must be decided
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
 SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
         "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
@@ -41,12 +41,12 @@ LEFT = "style='text-align:left'"
 FAILED = "style='background:#fbe3e0;color:#000'"  # legible on light and dark pages
 
 
-class NotClaimed(Exception):  # noqa: N818  (no error: a claim that the thing does not make)
+class NotClaimed(Exception):  # noqa: N818  (not an error: the thing does not make this claim)
     """The thing makes no such claim; the message says why."""
 
 
 def only_if(holds, why):
-    """Raise `NotClaimed`, saying why, unless a condition holds."""
+    """Raise `NotClaimed` with a reason unless a condition holds."""
     if not holds:
         raise NotClaimed(why)
 
@@ -67,9 +67,9 @@ class Claim:
 def claim(kinds, words, equation, source, once=False, main=False):
     """Register the decorated ``measure(thing, case) -> Finding`` as a claim about things of one kind, or of several.
 
-    It raises `NotClaimed` where the thing does not claim this, or the case does not suit it. `once` says that the first
-    case is enough: the problem is the same for all, or no planted mistake showed in another one alone; `main`, that it
-    is what the thing says of itself, without which the others say nothing of whether it is right.
+    It raises `NotClaimed` if the thing does not claim this, or the case does not suit it. `once` says that the first
+    case is enough: the problem is the same for all, or no planted mistake showed only in another case. `main` says that
+    it is the main claim of the thing, without which the other claims do not show whether the thing is right.
     """
 
     def register(measure):
@@ -81,25 +81,25 @@ def claim(kinds, words, equation, source, once=False, main=False):
 
 
 class Guess(str):
-    """A reason that may fit a few problems by chance, so that it is looked for in others too."""
+    """A reason that may fit a few problems by chance, and is therefore tested in further ones too."""
 
     __slots__ = ()
 
 
 class Finding(NamedTuple):
-    """What one random problem says of one claim.
+    """The outcome of one claim in one random problem.
 
     Attributes
     ----------
     number, tolerance : float
-        The claim holds if number <= tolerance (a NaN does not).
+        The claim holds if number <= tolerance (for NaN it does not).
     why : str
         Where the tolerance comes from.
     reasons : tuple of str, or callable
-        The usual mistakes that fit, the likeliest first, or none, or a function that looks for them. They are read only
-        where the claim does not hold.
+        The common mistakes that fit, if any, the likeliest first, or a function that looks for them. They are read only
+        if the claim does not hold.
     undecided : bool
-        Whether a problem on which it does not hold says nothing: it is left out where enough others do.
+        Whether a failure in this problem is inconclusive: it is left out if enough other problems are decided.
     """
 
     number: float
@@ -114,7 +114,7 @@ class Finding(NamedTuple):
         return bool(self.number <= self.tolerance)
 
     def mistakes(self):
-        """Return the usual mistakes that fit; looking for them may take a while."""
+        """Return the common mistakes that fit; looking for them may take a while."""
         return tuple(self.reasons() if callable(self.reasons) else self.reasons)
 
     def because(self, *reasons):
@@ -122,12 +122,12 @@ class Finding(NamedTuple):
         return self._replace(reasons=reasons)
 
     def retold(self, change):
-        """Return the finding with what `change` makes of its reasons."""
+        """Return the finding with its reasons transformed by `change`."""
         return self._replace(reasons=lambda: change(self.mistakes()))
 
 
 def nothing_of(reasons, why):
-    """Return the finding of some mistakes that have been looked for: it holds where none is seen."""
+    """Return the finding of a search for mistakes, given those found: it holds if there are none."""
     return Finding(float(len(reasons)), 0.0, why, tuple(reasons))
 
 
@@ -138,17 +138,17 @@ class Check:
     Attributes
     ----------
     kind, subject : str
-        What was checked: "activation", "Tanh()".
+        What was checked: "transfer" and "Tanh()", for example.
     claim, equation, source : str
-        In words, as an equation, and where it is printed.
+        The claim in words and as an equation, and where the equation is printed.
     number, tolerance : float
-        The worst number measured, and what it may be; NaN where the check was skipped.
+        The worst number measured, and the largest that is allowed; NaN if the check was skipped.
     why : str
         Where the tolerance comes from; for a skipped check, why it was skipped.
     passed : bool or None
         None for a check that was skipped.
     reason : str
-        For a failure, the usual mistake that fits, or what is known of it.
+        For a failure, the common mistake that fits, or what else is known about it.
     problems : int
         How many random problems were tried.
     worst : str
@@ -177,16 +177,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Mend:
-    """An edit with which claims hold that failed without it, all of them or some.
+    """An edit of the user's code that makes failed claims hold, all of them or some.
 
     Attributes
     ----------
     file, line, function : str, int, str
-        Where it is made.
+        Where the edit is made.
     old, new : str
-        The source there, and what it becomes.
+        The source there, and what replaces it.
     left : int
-        How many claims fail still, as they did, for another reason.
+        How many claims still fail, as before, for another reason.
 
     Examples
     --------
@@ -216,11 +216,11 @@ class Report:
     ----------
     checks : list of Check
     seed : int
-        Of the random problems.
+        The seed of the random problems.
     unverified : str, default ""
-        Why the checks say nothing of whether the thing is right, if they do not.
+        Why the checks do not show whether the thing is right, if they do not.
     look : callable, optional
-        Looks for `mends`, the first time that they are asked for; returns None where there is no code to be edited.
+        Called to look for `mends`, the first time that they are asked for; returns None if no code can be edited.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed, at least one was made, and they say whether the thing is right."""
+        """Whether no check failed, at least one was made, and the checks show whether the thing is right."""
         return not self.failures and any(check.passed for check in self.checks) and not self.unverified
 
     @property
@@ -250,11 +250,11 @@ class Report:
 
     @property
     def mends(self) -> list[Mend]:
-        """Small edits of your own code with each of which all claims hold, a `Mend` each, or else one that mends some.
+        """Small edits of your code, each a `Mend` that makes all claims hold; failing that, one that mends some claims.
 
-        They are looked for when they are first asked for, as by print, for some seconds of the processor: in copies of
-        the functions that failed signs, operators, operands, factors, transposes and statements are changed one at a
-        time. The copies are run: what a function writes to files, it writes again.
+        They are looked for when first asked for, by print for example, which takes some seconds of processor time: in
+        copies of the functions that failed, signs, operators, operands, factors, transposes and statements are changed
+        one at a time. The copies are run: if a function writes to files, it will write to them again.
         """
         return list(self._found or [])
 
@@ -265,7 +265,7 @@ class Report:
             return None
         try:
             return self.look()
-        except Exception as error:  # a report is shown, whatever a copy of the user's objects does
+        except Exception as error:  # the report is shown whatever happens in copies of the user's objects
             warnings.warn(f"looking for an edit that mends raised {type(error).__name__}: {error}", stacklevel=3)
             return None
 
@@ -306,7 +306,7 @@ class Report:
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
-        """Return one line: how many checks hold, fail and do not apply, after what was not verified."""
+        """Return one line: what was not verified, if anything, and how many checks hold, fail and do not apply."""
         count = Counter(check.passed for check in self.checks)
         return (f"{self.unverified}{'; ' if self.unverified else ''}{count[True]} claims hold, {count[False]} fail, "
                 f"{count[None]} do not apply (float64, seed {self.seed})")
@@ -343,17 +343,17 @@ def check_claim(claim, thing, subject, cases):
     decided = [(case, finding) for case, finding in findings if not finding.undecided]
     findings = decided if len(decided) >= DECIDED * len(findings) else findings
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
-    if not findings:  # the rarest reason says most: others hold for every case of a kind
+    if not findings:  # the rarest reason is the most informative: others apply to every case of a kind
         return Check(*names, why=min(skips, key=skips.count, default="no problem suits it"))
     failing = [(case, finding) for case, finding in findings if not finding.holds]
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     told = [finding for _, finding in failing]
-    if len(told) == 1 and hasattr(case, "alike"):  # one problem is few to guess of
+    if len(told) == 1 and hasattr(case, "alike"):  # a single problem is little to base a guess on
         with contextlib.suppress(NotClaimed):
             told += [other for other in [measured(claim.measure, thing, case.alike())] if not other.holds]
     reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
-        reason = NO_REASON  # it fits in some problems by chance
+        reason = NO_REASON  # it fits some problems by chance
     some = 0 < len(failing) < len(findings)
     if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
         reason, some = f"{reason}; for long steps τ alone", False
@@ -365,7 +365,7 @@ def check_claim(claim, thing, subject, cases):
 
 
 def unmeasured(checks):
-    """Return that none of the main claims among some checks was measured, and why; nothing if one was."""
+    """Return a text saying that none of the main claims among some checks was measured, and why; "" if one was."""
     main = [check for check in checks if any(check.claim == claim.words for claim in CLAIMS if claim.main)]
     if not main or any(check.passed is not None for check in main):
         return ""
@@ -373,19 +373,19 @@ def unmeasured(checks):
 
 
 def is_of_long_steps(claim, thing, case):
-    """Whether a problem that fails has a step size τ, and holds with a hundredth of it."""
+    """Whether a claim that fails in a problem with a step size τ holds there with a hundredth of it."""
     return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100)) is True
 
 
 def holds_in(claim, thing, case):
-    """Return whether a claim holds in one more problem, None if it is not claimed there."""
+    """Return whether a claim holds in a further problem, or None if it is not made there."""
     with contextlib.suppress(NotClaimed):
         return measured(claim.measure, thing, case).holds
     return None
 
 
 def measured(measure, thing, case):
-    """Return the finding of a claim's measure; an error inside the thing is a finding too."""
+    """Return the finding of a claim's measure; an error raised by the thing is a finding too."""
     try:
         return measure(case.met(thing), case)
     except NotClaimed:
@@ -395,14 +395,14 @@ def measured(measure, thing, case):
 
 
 def error_text(error):
-    """Return what an exception of the thing under test says of it."""
+    """Return the text of an exception raised by the thing under test."""
     if "read-only" in str(error):
         return "it writes into an array that was given to it"
     return f"it raises {type(error).__name__}: {error}"
 
 
 def severity(finding):
-    """Return a number that orders findings from best to worst."""
+    """Return a number by which findings are ordered from best to worst."""
     if math.isnan(finding.number):
         return math.inf
     return finding.number / (finding.tolerance or 1.0)
@@ -414,9 +414,9 @@ def worst_of(findings):
 
 
 def common_reason(findings, others=False):
-    """Return the reason that fits in most failing findings, the earliest named among equals.
+    """Return the reason that fits most failing findings; among equals, the one named first.
 
-    Where one fails and `others` do not, no guess is made.
+    If only one fails and `others` do not, no guess is made.
     """
     explained = [reasons_of(finding) for finding in findings[:EXPLAINED]]
     if others and len(findings) == 1:
@@ -436,18 +436,18 @@ def reasons_of(finding):
     """Return the reasons of a finding, the likeliest first."""
     try:
         return list(dict.fromkeys(finding.mistakes()))
-    except Exception as error:  # of a guess a wrong thing may raise anything: that is said, beside the failure
+    except Exception as error:  # testing a guess, a wrong thing may raise anything: that is reported with the failure
         return [f"{NO_REASON}, and looking for them raises {type(error).__name__}: {error}"]
 
 
 def is_guessed_twice(explained):
-    """Whether some guess is in two of several lists of reasons: more of them may decide it."""
+    """Whether some guess is in two of several lists of reasons: further problems may then decide."""
     count = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
     return max(count.values(), default=0) > 1
 
 
 def likeliest(explained):
-    """Return the reason that is in most of several lists, the earliest named among equals, if it is in enough."""
+    """Return the reason that is in most of several lists, if it is in enough; among equals, the one named first."""
     count, rank, guesses = Counter(itertools.chain(*explained)), Counter(), set()
     for reasons in explained:
         rank.update({reason: k for k, reason in enumerate(reasons)})
@@ -457,7 +457,7 @@ def likeliest(explained):
     def is_enough(reason):
         if reason not in guesses:
             return count[reason] >= least
-        # what is seen of a problem that it does not fit speaks against it
+        # an observation in a problem that the reason does not fit is evidence against it
         against = [other for reasons in explained if reason not in reasons for other in reasons
                    if not isinstance(other, Guess)]
         return count[reason] >= max(least, for_guess) and all(other.startswith(VAGUE) for other in against)
@@ -468,19 +468,19 @@ def likeliest(explained):
 
 
 def number_text(number):
-    """Return a number for the table; nothing for NaN of a skipped check."""
+    """Return a number as text for the table, or "" for the NaN of a skipped check."""
     return "" if math.isnan(number) else f"{number:.1e}"
 
 
 def row_of(check):
-    """Return the cells of one check; where it does not apply, why it does not."""
+    """Return the cells of one check, including the reason if it does not apply."""
     says = check.equation if check.passed is not None else f"does not apply: {check.why}"
     return (MARKS[check.passed], check.claim, says, check.source, number_text(check.number),
             number_text(check.tolerance))
 
 
 def column_widths(checks, columns):
-    """Return the widths of a table's columns: claims and equations share what the others leave."""
+    """Return the widths of a table's columns: claims and equations share the space that the others leave."""
     source = max((len(check.source) for check in checks), default=0)
     fixed = [4, 0, 0, min(max(source, len(HEADS[3])), 18), 8, 8]
     shared = min(max(columns, 100), 160) - sum(fixed) - 2 * (len(fixed) - 1)
@@ -489,7 +489,7 @@ def column_widths(checks, columns):
 
 
 def table_row(cells, widths):
-    """Return the lines of one row, long cells wrapped."""
+    """Return the lines of one row, with long cells wrapped."""
     columns = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths)]
     return ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip()
             for row in itertools.zip_longest(*columns, fillvalue="")]

@@ -1,4 +1,4 @@
-r"""The claim of a descent: what one sweep after another does to an energy, and where it comes to rest."""
+r"""The claim of a descent: what successive sweeps do to an energy, and where they come to rest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from minilift.checks.numeric import COORDINATES, Asked, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if
 from minilift.support.arguments import shown, unknown_name
 
-SWEEPS = 400  # after which a sweep that has not come to rest is left
-FOLLOWED = 40  # of them in which the energy must not rise
+SWEEPS = 400  # sweeps after which the search for a point of rest is given up
+FOLLOWED = 40  # sweeps over which the energy must not rise
 
 
 def swept(case, values):
-    """Return the values after one sweep, and the names of those that it changes."""
+    """Return the values after one sweep, and the names of those that the sweep returned."""
     new = case.run("sweep", values)
     if not isinstance(new, dict) or not new:
         raise TypeError(f"sweep must return a dict of new values, for some of {', '.join(values)}; got {shown(new)}")
@@ -32,21 +32,21 @@ def swept(case, values):
 
 
 def does(case):
-    """Return whether a sweep moves anything, and whether what it comes to depends on where it begins."""
+    """Return whether a sweep moves anything, and whether its result depends on where it begins."""
     new, names = swept(case, case.values)
     start = {name: mapped(lambda x: np.roll(x, 1) if whole(x) else 1.1 * x + 0.1, case.values[name]) for name in names}
-    other = tried(swept, case, {**case.values, **start})  # None where it cannot begin there
+    other = tried(swept, case, {**case.values, **start})  # None if it cannot begin there
     depends = other is not None and any(not same_values({name: new[name]}, {name: other[0][name]}) for name in names)
     return not same_values(case.values, new), depends
 
 
 def whole(value):
-    """Whether a value is made of whole numbers, labels say, for which there are no slopes."""
+    """Whether a value consists of whole numbers, such as labels, for which there are no slopes."""
     return all(leaf.dtype.kind in "biu" for leaf in leaves(value))
 
 
 def with_slopes(case, names):
-    """Return those of some names whose values are no whole numbers."""
+    """Return those names whose values are not whole numbers."""
     return tuple(name for name in names if not whole(case.values[name]))
 
 
@@ -88,9 +88,9 @@ def same_values(some, others):
 
 
 def too_long_reasons(case, values):
-    """Return whether a tenth of each sweep's step would lower the energy, to the end, or no part of it would.
+    """Return whether a tenth of each sweep's step would lower the energy, all the way, or whether no part of it would.
 
-    To the end: towards a wrong point the energy may fall at first.
+    The whole way is followed because towards a wrong point, too, the energy may fall at first.
     """
     def after(values, t):
         new, names = swept(case, values)
@@ -119,7 +119,7 @@ def too_long_reasons(case, values):
 
 
 def one_by_one_reasons(case, values):
-    """Return whether a sweep would lower the energy if each block, or each entry of one, saw those moved before it."""
+    """Return whether a sweep would descend if each block, or each entry of one, used those already moved before it."""
     new, names = swept(case, values)
     single = len(names) == 1
     parts, falls = np.eye(len(vector(new[names[0]])))[:ENTRIES] if single else names, 0
@@ -132,7 +132,7 @@ def one_by_one_reasons(case, values):
             here, shorter, longer = (case.energy({**values, names[0]: filled(template, old + t * step)[0][0]})
                                      for t in (1.0, 0.9, 1.1))
             if not here <= min(shorter, longer):
-                return []  # it is no minimum of the entry: the step's length is to blame
+                return []  # the entry is not moved to its minimum: the length of the step is to blame
         else:
             values = {**values, part: after[part]}
         fall = before - float(case.energy(values))
@@ -151,7 +151,7 @@ def energy_depends_on_sweep(thing, case):
         counts = [unmoved_entries(replace(case, thing=Gradient(thing.energy, thing.sweep, some, thing.draw)), values)
                   for values in case.all]
         moves_nothing = all(len(entries) == size for entries, size in counts)
-    else:  # no steps, but where sweeps lead
+    else:  # judged not by steps, but by where sweeps lead
         moves_nothing = all(case.energy(values) == case.energy(swept(case, values)[0]) for values in case.all)
     said = f"the energy does not depend on any of what the sweep returns{case.raised(case.values)}"
     return nothing_of([said] * moves_nothing,
@@ -185,7 +185,7 @@ def rests_are_stationary(thing, case):
 def rest_of(case):
     """Return the values at which the sweeps come to rest, and the names of those that they change.
 
-    The values are None where they grow without end, and a sweep is not said to descend: nothing else is claimed of it.
+    The values are None if they grow without bound and the sweep is not said to descend: then nothing else is claimed.
     """
     values, moved = case.values, math.inf
     for k in range(SWEEPS):
@@ -205,7 +205,7 @@ def rest_of(case):
 
 
 def multipliers(case):
-    """Return the names of the arrays in which the energy is linear. Data of that kind are bound in the functions."""
+    """Return the names of the arrays in which the energy is linear; data of that kind are bound in the functions."""
     def is_linear(name):
         value = case.values[name]
         step = case.rng.standard_normal(np.shape(value))
@@ -218,15 +218,15 @@ def multipliers(case):
 
 
 def forgotten_multiplier(case, moved):
-    """Return the first multiplier, if none is among what a sweep moves that is not said to descend: it has some."""
+    """Return the first multiplier, if a sweep that is not said to descend moves none of them, though it has some."""
     linear = multipliers(case)
     return linear[0] if linear and not set(linear) & set(moved) else None
 
 
 def kept_sums(case, name):
-    """Return the axis along which a sweep moves an array and keeps its sums, of positive entries: a simplex; or None.
+    """Return the axis along which a sweep keeps the sums of an array of positive entries, a simplex; None if none.
 
-    Then nothing is claimed of an energy off it.
+    Nothing is claimed about the energy off the simplex.
     """
     old, new = case.values[name], swept(case, case.values)[0][name]
     if not isinstance(old, np.ndarray) or not old.ndim or np.array_equal(old, new) or min(old.min(), new.min()) < 0:
@@ -235,7 +235,7 @@ def kept_sums(case, name):
 
 
 def steepest(case, values, name, simplex=None):
-    """Return how fast the energy falls from some values, at most, when one of them moves; in a simplex, along it."""
+    """Return the steepest descent of the energy from some values when one array moves; on a simplex, along it."""
     x, template = vector(values[name]), [values[name]]
     size = max(np.max(abs(x), initial=0.0), 1e-3)
 
@@ -247,14 +247,14 @@ def steepest(case, values, name, simplex=None):
     directions = np.concatenate([units, case.rng.standard_normal((6, len(x)))])
     if simplex is not None:
         arrays = directions.reshape(-1, *template[0].shape)
-        axis = simplex + (simplex >= 0)  # that of one array, in several
+        axis = simplex + (simplex >= 0)  # the same axis in a stack of arrays
         directions = (arrays - arrays.mean(axis=axis, keepdims=True)).reshape(directions.shape)
     value, fastest = energy(x), 0.0
     for v in directions:
         for sign in (1, -1):
-            # half the second step's slope taken away: what falls only with the square of the step is no slope
+            # extrapolated from two steps: a decrease that goes only as the square of the step is not a slope
             near, far = (energy(x + sign * t * size * v) - value for t in (1e-5, 2e-5))
-            slope = max(2 * near - far / 2, near) / (1e-5 * size)  # between the two a kink may lie, from which it rises
+            slope = max(2 * near - far / 2, near) / (1e-5 * size)  # between the two there may be a kink
             if np.isfinite(slope):
                 fastest = max(fastest, -slope)
     return fastest

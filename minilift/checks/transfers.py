@@ -57,7 +57,7 @@ RESTLESS = "of one signal it is not the same twice: it draws random numbers, or 
 
 @dataclass(frozen=True)
 class TransferCase(Case):
-    """A batch z, a tangent of z, a cotangent g of a = σ(z), whether layers that care are in training."""
+    """A batch z, a tangent of z, a cotangent g of a = σ(z), and whether layers that distinguish it are in training."""
 
     z: np.ndarray
     tangent: np.ndarray
@@ -69,10 +69,10 @@ class TransferCase(Case):
 def transfer_cases(sigma, rng, xp, shape=None):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
     sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
-    # one that draws, or keeps something for its adjoint, may be elementwise and have no derivative
+    # a transfer that draws random numbers, or keeps something for its adjoint, may be elementwise without a derivative
     elementwise = getattr(sigma, "elementwise", False) and hasattr(sigma, "derivative")
     case, cases, shapes = Case("", xp), [], [(3,), (1,), (4,)]
-    # one with a slope for each channel takes its network's samples alone
+    # a transfer with a slope for each channel accepts only samples like those in its network
     elementwise &= shape is None or all(tried(case.call, sigma.forward, np.zeros((2, *n))) is not None for n in shapes)
     shapes = shapes if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
@@ -86,15 +86,15 @@ def transfer_cases(sigma, rng, xp, shape=None):
 
 
 def transfer_shapes(sigma):
-    """Return three shapes of samples that a transfer takes: vectors if it can, and an image, or longer vectors."""
+    """Return three shapes of samples that a transfer accepts: vectors if it can, longer vectors, and an image."""
     channels = getattr(sigma, "channels", 4)
     vectors, images = [(5,), (channels,), (4,), (6,), (12,)], [(4, 5, 2), (4, 5, channels), (7, 6, 3), (9, 8, 1)]
     stated = [shape for shape in vectors + images if fits_shapes(sigma, [shape])]
-    # one that pairs units may say that it takes an odd number, and raise
+    # a transfer that pairs units may state that it accepts an odd number, and raise
     values = {shape: np.linspace(-3, 3, 2 * math.prod(shape)).reshape(2, *shape) for shape in stated}
     runs = {shape: tried(sigma.apply, z) for shape, z in values.items()}
     taken = [shape for shape in stated if runs[shape] is not None] or stated
-    # one that is made for vectors may take an image in apply, and raise in its adjoint
+    # a transfer made for vectors may accept an image in apply, and raise in its adjoint
     taken = [shape for shape in taken if runs[shape] is not None and tried(
         lambda z, run: sigma.adjoint(z, *run, run[0]), values[shape], runs[shape]) is not None] or taken
     first = sample_shape(sigma, [*taken, *vectors])
@@ -103,7 +103,7 @@ def transfer_shapes(sigma):
 
 
 def smooth_point(case, sigma, centre, scale, rng):
-    """Draw z around a centre until σ has, to a second difference, no kink there: at a kink it has no derivative."""
+    """Draw z around a centre until second differences show no kink of σ there: at a kink there is no derivative."""
     for _ in range(100):
         z = centre + scale * rng.standard_normal(centre.shape)
         if smooth_at(case, sigma, z, rng):
@@ -144,7 +144,7 @@ def transfer_remembers_nothing(sigma, case):
        "convention", once=True)
 def transfer_draws_from_rng(sigma, case):
     only_if(not case.elementwise, "an elementwise transfer draws none")
-    n = len(case.z)  # the two batches are of shapes that nothing is kept of
+    n = len(case.z)  # the two batches have shapes for which nothing has been stored
     z, alike = (case.lend(np.resize(case.z[:k], (n + more, *case.z.shape[1:]))) for k, more in ((n, 11), (1, 12)))
 
     def draw(one, seed, z=z):
@@ -156,7 +156,7 @@ def transfer_draws_from_rng(sigma, case):
     kept = np.array_equal(first, again[0], equal_nan=True) and not np.array_equal(first, second, equal_nan=True)
     reasons = ["it draws random numbers that are not those of rng, the generator that apply is given"] * own
     reasons += ["the random numbers of its first call are kept: each call should draw anew from rng"] * kept
-    if np.array_equal(first, second) and np.any(np.ptp(draw(one, 0, alike), axis=0)):  # equal samples are made unequal
+    if np.array_equal(first, second) and np.any(np.ptp(draw(one, 0, alike), axis=0)):  # equal samples come out unequal
         reasons.append("its random numbers are the same for every generator: of a seed, or a mask, of its own")
     return nothing_of(reasons, "bit for bit")
 
@@ -165,7 +165,7 @@ def transfer_draws_from_rng(sigma, case):
 def transfer_keeps_float32(sigma, case):
     sigma = sigma.on_backend(case.xp, np.dtype(np.float32)) if hasattr(sigma, "on_backend") else sigma
     z, g = case.z, case.g
-    if case.elementwise:  # where all is saturated, a steep slope is the rounding of 1 − σ(z)²: beside what is not
+    if case.elementwise:  # if all is saturated, the steepest slope is rounding of 1 − σ(z)²: add unsaturated points
         z, g = np.concatenate([z, z / 100]), np.concatenate([g, g])
 
     def apply(single):
@@ -245,7 +245,7 @@ def transfer_at_ties(sigma, case):
 
     def reasons():
         if not transfer_adjoint(sigma, case).holds:
-            return ()  # it is no matter of ties
+            return ()  # ties are not to blame
         return ("where several entries are equal (ties) the signal goes to several, or to none: it should be shared",)
 
     return Finding(float(excess), 1e-4, "one-sided differences of step 1e-6", reasons)
@@ -267,7 +267,7 @@ def transfer_own_parameters(sigma, case):
 
 
 def own_value(sigma, case, own, values):
-    """Return ⟨σ(z), g⟩ with other values in one of the transfer's own arrays."""
+    """Return ⟨σ(z), g⟩ with one of the transfer's own arrays replaced."""
     kept = own.copy()
     try:
         own[...] = case.xp.asarray(values.real)
@@ -300,15 +300,15 @@ def transfer_at_kinks(sigma, case):
     only_if(case.elementwise, NOT_ELEMENTWISE)
     usual = [sign * x for x in (0.0, 1e-3, 0.05, 0.3, 0.5, 1.0, 2.0, 3.0, 6.0, 20.0) for sign in (1, -1)]
     z = np.concatenate([usual, np.arange(-7, 7, 7e-4)])
-    z = z[: len(z) // 140 * 140].reshape(140, -1)  # as one row, together with its transpose, it would fill the memory
+    z = z[: len(z) // 140 * 140].reshape(140, -1)  # a single row, combined with its transpose, would fill the memory
     h = 1e-6 * (1 + abs(z))
     value, got = case.call(sigma.forward, z), case.call(sigma.derivative, z)
-    if value.shape != z.shape or np.shape(got) not in ((), z.shape):  # together they may fill the memory
+    if value.shape != z.shape or np.shape(got) not in ((), z.shape):  # combined, they may fill the memory
         return nothing_of(["values, or derivatives, are of another shape than z"], "one for each entry")
     sides = [(case.call(sigma.forward, z + s * h) - value) / (s * h) for s in (-1, 1)]
     low, high = np.minimum(*sides), np.maximum(*sides)
     excess = np.maximum(low - got, got - high) / (1 + abs(low) + abs(high))
-    wrong = z[~(excess <= 1e-4)]  # where there are many, no kink is to blame
+    wrong = z[~(excess <= 1e-4)]  # if there are many, kinks are not to blame
     reasons = [f"the derivative at z = {wrong[0]:g} is outside of the one-sided ones"] if 0 < wrong.size < 4 else (
         [f"the derivative is wrong from z = {wrong.min():.4g} to {wrong.max():.4g}: where a piece begins"]
         if wrong.size and np.ptp(wrong) < 0.5 else ())
@@ -353,7 +353,7 @@ def transfer_derivative(sigma, case):
             same = np.array_equal(again, got)
             return second.because("it is that of an earlier z of this shape: it is cached, or remembered"
                                   ) if same else second
-        far = np.outer((1.0, -1.0), np.geomspace(0.0103, 61.7, 60))  # no kink is among them
+        far = np.outer((1.0, -1.0), np.geomspace(0.0103, 61.7, 60))  # none of these is a kink
         finding = compare(case.call(sigma.derivative, far), case.derivative(sigma.forward, far))
         if not finding.holds:
             return finding.retold(lambda _: slope_reasons(sigma, case, reference.value, got))
@@ -367,7 +367,7 @@ def transfer_derivative(sigma, case):
 
 
 def slope_reasons(sigma, case, slope, got):
-    """Return what may be wrong with a derivative that is none of the usual wrong ones."""
+    """Return what may be wrong with a derivative that is not one of the common wrong ones."""
     where, off, right = where_differs(case, sigma.forward, sigma.derivative)
     if not np.all(np.isfinite(off)):
         return ["it is not finite (NaN or inf)"]
@@ -383,7 +383,7 @@ def slope_reasons(sigma, case, slope, got):
 
 
 def exponent_of(slope, got):
-    """Return the exponent, not 1, with which slopes become what is claimed; None if there is none."""
+    """Return the exponent, other than 1, by which the slopes give the claimed values; None if there is none."""
     with np.errstate(all="ignore"):
         power = np.log(abs(got)) / np.log(abs(slope))
     plain = np.size(power) > 1 and np.all(np.isfinite(power)) and np.ptp(power) <= 1e-4
@@ -391,14 +391,14 @@ def exponent_of(slope, got):
 
 
 def is_cached(sigma, case):
-    """Whether an elementwise transfer gives one result for two arrays of a shape, which are no constants."""
+    """Whether an elementwise transfer that is not constant gives the same result for two arrays of one shape."""
     a, other = (case.apply(sigma, z)[0] for z in (case.z, -case.z / 2))
     return bool(case.elementwise and np.ptp(a) and np.array_equal(a, other))
 
 
 def where_differs(case, function, slope):
-    """Return where an elementwise slope is not that of a function, how much it is off there, and the right slopes."""
-    near, beyond = np.linspace(-7.03, 7.04, 201), np.linspace(7.3, 63.7, 60)  # no kink is among them
+    """Return where an elementwise slope is not the function's, how much it is off there, and the right slopes."""
+    near, beyond = np.linspace(-7.03, 7.04, 201), np.linspace(7.3, 63.7, 60)  # none of these is a kink
     for z in (near[None], np.concatenate([-beyond, near, beyond])[None]):
         right = case.derivative(function, z).value
         off = abs(case.call(slope, z) - right)
@@ -406,17 +406,17 @@ def where_differs(case, function, slope):
         if np.any(wrong):
             break
     ends = np.flatnonzero(np.diff(wrong[0]))
-    fades = any(off[0, end : end + 2].max() < 1e-5 * off.max() for end in ends)  # as where σ saturates: no place begins
+    fades = any(off[0, end : end + 2].max() < 1e-5 * off.max() for end in ends)  # no sharp boundary
     return None if fades else where_wrong(z[0], wrong[0]), off, right
 
 
 def derivative_mistakes(sigma, case, slope, got):
-    """Return what usual mistakes in σ' give."""
+    """Return what common mistakes in σ' would give."""
     a = case.call(sigma.forward, case.z)
     mistakes = {"it is the derivative of −z: σ'(−z)": case.derivative(sigma.forward, -case.z).value}
-    if exponent_of(slope, got) is None:  # of z/(1 + |z|) the root is σ(z)/z too
+    if exponent_of(slope, got) is None:  # for z/(1 + |z|) the root of σ' is also σ(z)/z
         mistakes["it is σ(z)/z: a term of the product rule is missing"] = a / case.z
-    curved = len(np.unique(np.round(slope, 6))) > 2  # of steps other kinks are as likely
+    curved = len(np.unique(np.round(slope, 6))) > 2  # if the slope is a step function, a misplaced kink is as likely
     for c in (0.5, 2.0, 0.25, 4.0, 1 / 3, 3.0, 0.2, 5.0, 0.1, 10.0) if curved else ():
         mistakes[f"it is the derivative at {c:.3g} z: a factor inside it is missing, or too many"] = case.derivative(
             sigma.forward, c * case.z).value
@@ -450,7 +450,7 @@ def transfer_adjoint(sigma, case):
 
 
 def structure_reasons(sigma, case, a, aux, got, right):
-    """Return properties of an adjoint that a right one cannot have."""
+    """Return properties of an adjoint that a correct one cannot have."""
     adjoint = functools.partial(case.adjoint, sigma, case.z, a, aux)
     whole, one = adjoint(case.g), np.zeros_like(case.g)
     if not np.array_equal(adjoint(case.g), whole, equal_nan=True):
@@ -491,7 +491,7 @@ def structure_reasons(sigma, case, a, aux, got, right):
 
 
 def constant_along(values, axes):
-    """Whether values that are not all equal do not vary along some axes."""
+    """Whether values that are not all equal are constant along some axes."""
     spread, size = np.ptp(values, axis=tuple(axes)), np.max(abs(values))
     return bool(values.size > 1 and np.all(spread <= 1e-5 * size) and size > 0 and values[:, ...].size > spread.size)
 
@@ -506,7 +506,7 @@ def adjoint_is_linear(sigma, case):
 
 
 def adjoint_mistakes(sigma, case, a, right, got):
-    """Return what usual mistakes in σ'(z) ⊙ g give."""
+    """Return what common mistakes in σ'(z) ⊙ g would give."""
     g = case.g
     if g.shape != right.shape:
         return {}
@@ -525,7 +525,7 @@ def integral_of_transfer(sigma, case):
     got = case.call(sigma.forward, case.z)
     if case.elementwise and case.call(sigma.integral, case.z).shape != case.z.shape:
         return Finding(math.inf, 0.0, "F of an elementwise σ is elementwise", ("F has not the shape of z",))
-    # what is claimed here is F: the comparison is of F' with σ, in this order
+    # the claim is about F, so F' is compared with σ, in this order
     finding = compare(reference.nearest(got), reference._replace(candidates=[got]),
                       {"F is the integral of z, not of σ": case.z} if case.elementwise else {})
     if finding.holds and case.elementwise:
@@ -536,7 +536,7 @@ def integral_of_transfer(sigma, case):
 
 
 def offers(sigma, case, name, at):
-    """Whether a transfer has an optional function, integral, conjugate or inverse, tried at an array."""
+    """Whether a transfer has an optional function (integral, conjugate or inverse), tested on an array."""
     try:
         return np.size(case.call(getattr(sigma, name), at)) > 0
     except (AttributeError, NotImplementedError):
@@ -624,7 +624,7 @@ def target_range(sigma, case):
 
 
 def unreached(bound, extreme, values):
-    """Return how far values stay from a stated bound; from an infinite one, 1 if they stop growing."""
+    """Return how far values stay from a stated bound; for an infinite bound, 1 if they stop growing."""
     if math.isfinite(bound):
         return abs(bound - extreme) / (1 + abs(bound))
     grows = abs(extreme) > 1.5 * np.median(abs(values)) and abs(extreme) > 3

@@ -1,6 +1,6 @@
-"""The course as a book: static pages that need no network and no server, from the executed notebooks.
+"""The course as a book: static pages, made from the executed notebooks, that need neither a network nor a server.
 
-nbconvert renders Markdown and colours code, latex2mathml turns equations into MathML, which browsers draw themselves.
+nbconvert renders Markdown and colours code; latex2mathml turns equations into MathML, which browsers display natively.
 Everything else is one template and one style sheet, below.
 """
 
@@ -16,7 +16,7 @@ from minilift.support.files import write_text
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.S)
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 HEADING = re.compile(r"<h([123])[^>]*>(.*?)</h\1>", re.S)
-FIGURE = "teach.show("  # code that draws is folded
+FIGURE = "teach.show("  # cells that draw have their code folded
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -111,9 +111,9 @@ def write(directory, notebooks, front):
     ----------
     directory : Path
     notebooks : dict of name → notebook
-        In the order of the pages; each executed, as dicts.
+        Executed notebooks, as dicts, in the order of the pages.
     front : str
-        Markdown of the first page; links to `NAME.ipynb` lead to the pages.
+        Markdown of the first page; links to `NAME.ipynb` are turned into links to the pages.
     """
     from pygments.formatters import HtmlFormatter
     names, titles, index = list(notebooks), {}, []
@@ -138,12 +138,12 @@ def write(directory, notebooks, front):
 
 
 def page(title, body, steps):
-    """Return a page's text."""
+    """Return the HTML of a page."""
     return PAGE.substitute(title=html.escape(title), body=body, steps=steps)
 
 
 def sections(name, title, parts):
-    """Give headings their places, and return [place, title, text in small letters] of each section, for the search."""
+    """Add anchors to headings, and return [anchor, title, text in lower case] of each section, for the search."""
     found = []
     for k, part in enumerate(parts):
         heading = HEADING.search(part)
@@ -156,7 +156,7 @@ def sections(name, title, parts):
 
 
 def plain(text):
-    """Return the text of HTML, without its tags and equations."""
+    """Return the text in some HTML, without tags and equations."""
     text = re.sub(r"(?s)<(math|pre|svg).*?</\1>|<[^>]+>", " ", text)
     return re.sub(r"\s+", " ", html.unescape(text)).replace("¶", "").strip()
 
@@ -175,7 +175,7 @@ def cell_html(cell):
 
 
 def output_html(output):
-    """Return an output of a cell: a figure with its caption, or what was printed."""
+    """Return an output of a cell as HTML: a figure with its caption, or what was printed."""
     data = output.get("data", {})
     text = joined(output.get("text") or data.get("text/plain", ""))
     if "image/png" not in data:
@@ -186,12 +186,12 @@ def output_html(output):
 
 
 def joined(text):
-    """Return a text that a notebook file may keep as a list of lines."""
+    """Return a text that a notebook file may store as a list of lines."""
     return text if isinstance(text, str) else "".join(text)
 
 
 def markdown(source):
-    """Return Markdown as HTML, its equations as MathML."""
+    """Return Markdown as HTML, with its equations as MathML."""
     from nbconvert.filters import markdown2html
     formulas = []
 
@@ -206,7 +206,7 @@ def markdown(source):
 
 
 def mathml(display, inline):
-    """Return an equation in TeX as MathML: displayed, with its number, or in the line."""
+    """Return an equation in TeX as MathML: displayed, with its number, or inline."""
     from latex2mathml.converter import convert
 
     def converted(tex, **options):

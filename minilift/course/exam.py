@@ -1,6 +1,6 @@
 """Variants of the exercises for examinations, drawn by a seed: the notebooks that are handed out and their keys.
 
-What a variant changes is a table in `tutorials/kit/variants.md`. `minilift.course.judge` checks answers to one.
+A table in `tutorials/kit/variants.md` lists what the variants change. `minilift.course.judge` checks answers to one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDED = re.compile(r"<details>.*?</details>\n?", re.S)
 
 
 class Variant(NamedTuple):
-    """A variant of an exercise: what its text says, and what changes in the model answer (old, new)."""
+    """A variant of an exercise: its text, and the changes to the model answer (old, new)."""
 
     exercise: str
     text: str
@@ -33,7 +33,7 @@ class Variant(NamedTuple):
 
 @functools.cache
 def variants(table):
-    """Return the variants that a table in Markdown has of each exercise: dict of number → list of `Variant`."""
+    """Return the variants of each exercise in a Markdown table: dict of number → list of `Variant`."""
     found: dict[str, list[Variant]] = {}
     for number, section in HEADING.findall(table):
         text = CHANGE.sub("", section).strip()
@@ -42,18 +42,18 @@ def variants(table):
 
 
 def without(table):
-    """Return which exercises have no variant, and why: dict of number → reason."""
+    """Return the exercises without a variant, and why: dict of number → reason."""
     return {number: " ".join(reason.split()) for numbers, reason in NONE.findall(table.split("# Exercises without")[1])
             for number in numbers.split(", ")}
 
 
 def drawn(table, number, seed):
-    """Return the `Variant` of an exercise that a seed draws, its numbers filled in.
+    """Return the `Variant` of an exercise drawn by a seed, with its numbers filled in.
 
     Raises
     ------
     ValueError
-        If the table has none.
+        If the table has none for this exercise.
     """
     choices = variants(table).get(number)
     if not choices:
@@ -68,7 +68,7 @@ def drawn(table, number, seed):
 
 
 def unwrapped(source):
-    """Return a source with each statement in one line, so that no line break stands in what is to be changed."""
+    """Return a source with each statement on one line, so that no line break interrupts what is to be changed."""
     depth, breaks = 0, []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.OP:
@@ -83,7 +83,7 @@ def unwrapped(source):
 
 
 def replaced(source, old, new):
-    """Return a source with `new` for `old`, wherever a line of it is wrapped; None if it does not hold `old`."""
+    """Return a source with `old` replaced by `new`, however it is wrapped; None if it does not contain `old`."""
     for text in (source, unwrapped(source)):
         if old in text:
             return text.replace(old, new)
@@ -91,12 +91,12 @@ def replaced(source, old, new):
 
 
 def changed(source, variant):
-    """Return the source of a model answer, changed as a variant has it.
+    """Return the source of a model answer, changed according to a variant.
 
     Raises
     ------
     ValueError
-        If what is to be changed does not stand there.
+        If the text to be changed is not there.
     """
     for old, new in variant.changes:
         held = replaced(source, old, new)
@@ -107,7 +107,7 @@ def changed(source, variant):
 
 
 def checks(notebook):
-    """Return the exercises of a solved notebook whose checks need the answer and a seed alone.
+    """Return the exercises of a solved notebook whose checks need only the answer and a seed.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def checks(notebook):
 def given(notebook, source):
     """Return the sources of a solved notebook's functions that a source calls without defining them.
 
-    They are in the order of the notebook, and hold those that they call themselves.
+    They are in the order of the notebook, and include the functions that these call in turn.
     """
     known = {node.name: node for cell in notebook["cells"] if cell["cell_type"] == "code"
              for node in ast.parse(cell["source"]).body if isinstance(node, ast.FunctionDef)}
@@ -140,7 +140,7 @@ def given(notebook, source):
 
 
 def is_exercise(cell):
-    """Whether a cell holds an exercise."""
+    """Whether a cell contains an exercise."""
     return "exercise" in cell["metadata"].get("tags", [])
 
 
@@ -157,13 +157,13 @@ def examination(blank, solved, table, head, seed, kind):
     blank, solved : notebooks
         The student's and the solved version.
     table : str
-        Of variants.
+        The table of variants.
     head : str
         Markdown of the first cell.
     seed : int
         Draws the variants and, in the checks, their cases.
     kind : {"exam", "graded", "key"}
-        Without checks; with them; with the answers, too.
+        Without checks; with checks; with checks and answers.
 
     Returns
     -------

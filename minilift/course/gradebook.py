@@ -1,12 +1,12 @@
-"""A class: every returned notebook of a folder graded in a process of its own, and one table of all.
+"""Grade a class: every returned notebook in a folder, each in its own process, with one table of all results.
 
-Each notebook is graded by ``minilift teach grade NOTEBOOK`` as a child process, some at a time. The processes that
-belong to a notebook carry a mark in their environment, descend from one that does, or are in the session of one. So
-they are found, and remembered, when they take too long or too much memory, and at the end. What is graded stands in
-grades.json, which is written anew after each notebook: a second call grades only what is new or changed. What an
-earlier call had begun when it was killed is graded last and alone; what was begun twice so is not graded any more.
+Each notebook is graded by ``minilift teach grade NOTEBOOK`` as a child process, several at a time. The processes that
+belong to a notebook carry a mark in their environment, descend from one that does, or are in the same session as one.
+They are found in this way, and remembered, and ended if they take too long or too much memory, or when grading ends.
+Grades are kept in grades.json, which is rewritten after each notebook: a second call grades only what is new or
+changed. A notebook under way when a call was killed is graded last and alone; if that happens twice, it is given up.
 
-This is no sandbox. A notebook runs with the teacher's rights, and one that means harm can do it: write to any file,
+This is not a sandbox. A notebook runs with the teacher's rights, and a malicious one can do harm: write to any file,
 end this process, forge its grades, and leave a process behind if it ends its grader first. Grade a class that you do
 not trust in a container, or as a user who owns nothing else.
 """
@@ -39,24 +39,24 @@ from minilift.support.terminal import about, note
 
 COMMAND = own_process("minilift.cli", "teach", "grade")
 MARK = "MINILIFT_GRADING"  # the environment variable by which the processes of a notebook are known
-USUAL = 30  # seconds that a notebook takes, about
-PAUSE = 0.25  # seconds between two looks at the processes of a notebook
-ROUNDS = 100  # of ending processes that start others meanwhile
-LARGEST = 100_000_000  # bytes of a notebook that is read
-ENDED = 2  # times that a notebook may be under way when the grading is killed
+USUAL = 30  # seconds that grading a notebook usually takes
+PAUSE = 0.25  # seconds between two checks of the processes of a notebook
+ROUNDS = 100  # attempts, at most, to end processes that start others meanwhile
+LARGEST = 100_000_000  # bytes that a notebook may have to be read
+ENDED = 2  # times that the grading may be killed while a notebook is under way, before it is given up
 LONGEST = 300  # characters of a remark
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet would evaluate
 
 
 class Limits(NamedTuple):
-    """What the processes of one notebook may take together."""
+    """The time and memory that the processes of one notebook may use together."""
 
     minutes: float
     memory: float  # GB, resident
 
 
 class Task(NamedTuple):
-    """A notebook to be graded: its path, its name in the folder, and what its grades depend on."""
+    """A notebook to be graded: its path, its name in the folder, and the data that its grades depend on."""
 
     path: Path
     name: str
@@ -66,14 +66,14 @@ class Task(NamedTuple):
 # ---- what is to be graded
 
 def tasks_of(folder, seed, edition, of_exam=False):
-    """Return a `Task` for every notebook below a folder, hidden folders and files left out, in the order of names.
+    """Return a `Task` for every notebook below a folder, except hidden ones, in the order of their names.
 
     Parameters
     ----------
     folder : Path
     seed : int
     edition : str
-        A checksum of the course: of what answers are held to.
+        A checksum of the course, by which answers are judged.
     of_exam : bool, default False
         Whether they are examinations.
     """
@@ -84,10 +84,10 @@ def tasks_of(folder, seed, edition, of_exam=False):
 
 
 def checksum(path):
-    """Return a checksum of a file, or None if it cannot be read; of one too large its size. Grading will say why."""
+    """Return a checksum of a file, its size if it is too large, or None if unreadable, which grading will report."""
     total = hashlib.sha256()
     try:
-        if not path.is_file():  # a pipe would never end
+        if not path.is_file():  # reading a pipe might never end
             return None
         if path.stat().st_size > LARGEST:
             return f"{path.stat().st_size} bytes"
@@ -100,16 +100,16 @@ def checksum(path):
 
 
 def is_graded(row, task, limits):
-    """Whether the row of an earlier call is that of this notebook as it is now.
+    """Whether the row of an earlier call belongs to this notebook in its present state.
 
-    One that could not be graded is tried again with other limits.
+    A notebook that could not be graded is tried again if the limits have changed.
     """
     same = row is not None and {name: row.get(name) for name in task.of} == task.of
     return same and (row["results"] is not None or row["limits"] == limits._asdict())
 
 
 def read_rows(path):
-    """Return {name: row} of an earlier call, and {name: [checksum, times]} of what was begun when it was killed.
+    """Return {name: row} of an earlier call, and {name: [checksum, times]} of notebooks under way when it was killed.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def read_rows(path):
 # ---- one notebook
 
 def graded_row(limits, environment, task, stop):
-    """Grade a notebook in a process of its own and return its row of the table; whatever happens is told in it."""
+    """Grade a notebook in its own process and return its row of the table, which reports whatever happened."""
     started = time.perf_counter()
     if task.of["checksum"] is None:
         results, remark = None, "cannot be read, or is no file"
@@ -146,9 +146,9 @@ def graded_row(limits, environment, task, stop):
 
 
 def graded_alone(task, scratch, limits, environment, stop):
-    """Return the results of a notebook, None if there are none, and a remark: why, or what was in the way.
+    """Return the results of a notebook, None if there are none, and a remark: why not, or what went wrong.
 
-    All temporary files of its processes lie in the folder `scratch`.
+    All temporary files of its processes are in the folder `scratch`.
     """
     target, errors, mark = scratch / "grade.json", scratch / "errors", os.urandom(16).hex()
     words = [*COMMAND, str(task.path.absolute()), "--seed", str(task.of["seed"]), "--json", str(target),
@@ -172,7 +172,7 @@ def graded_alone(task, scratch, limits, environment, stop):
 
 
 def read_results(path, remark):
-    """Return the results that a child has written, or None, and the remark."""
+    """Return the results that a child process has written, or None, and the remark."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))["results"]
         exercises_of([{"results": results}])
@@ -182,10 +182,10 @@ def read_results(path, remark):
 
 
 def watched_over(child, family, limits, stop):
-    """Wait for a child that grades a notebook; return why it was ended, or what it was kept from, or "".
+    """Wait for a child that grades a notebook; return why it was or must be ended, or which limit it hit, or "".
 
     If the processes of the notebook take too much memory, all but the child itself are ended: it goes on without the
-    answer that did so. If they take too long, or `stop` is set, that is for the caller to end.
+    answer responsible, unless it is itself too large. If they take too long, or `stop` is set, the caller ends them.
     """
     remark, deadline = "", time.monotonic() + 60 * limits.minutes
     while is_running(child):
@@ -201,25 +201,25 @@ def watched_over(child, family, limits, stop):
 
 
 def is_running(child):
-    """Whether a child still runs after a pause."""
+    """Whether a child process is still running after a pause."""
     with suppress(subprocess.TimeoutExpired):
         child.wait(PAUSE)
     return child.returncode is None
 
 
 class Family:
-    """The processes of one notebook: what was found once is known again, whatever has become of its parents."""
+    """The processes of one notebook; one that was found once stays known, whatever becomes of its parents."""
 
     def __init__(self, mark):
         self.mark: str = mark
         self.known: set = set()
 
     def members(self):
-        """Return those that run: with the mark, known, below or in one session with such a one."""
+        """Return the running members: marked or known ones, their descendants, and all in the same session as one."""
         import psutil
         parents, processes, found = {}, {}, set()
         for number in psutil.pids():
-            with suppress(psutil.Error, OSError):  # it has ended
+            with suppress(psutil.Error, OSError):  # the process has ended
                 process = psutil.Process(number)
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
@@ -236,17 +236,17 @@ class Family:
         return [processes[number] for number in found]
 
     def end(self, spared=None):
-        """End the members but one, those too that they start meanwhile."""
+        """End the members except one, including those that they start meanwhile."""
         end_all(lambda: [process for process in self.members() if process.pid != spared])
 
 
 def session_of(number):
-    """Return the number of the session that a process is in, None where there are no sessions."""
+    """Return the number of the session that a process is in, or None if the system has no sessions."""
     return os.getsid(number) if hasattr(os, "getsid") else None
 
 
 def memory_of(process):
-    """Return the bytes of memory that a process uses; 0 if it has ended, or is another user's."""
+    """Return the bytes of memory that a process uses; 0 if it has ended or belongs to another user."""
     import psutil
     with suppress(psutil.Error, OSError):
         return process.memory_info().rss
@@ -254,11 +254,11 @@ def memory_of(process):
 
 
 def end_all(members):
-    """End the processes that `members()` gives until it gives none."""
+    """End the processes that `members()` returns until it returns none."""
     import psutil
     for _ in range(ROUNDS):
         found = members()
-        for act in ("suspend", "kill"):  # one that stands still starts no other
+        for act in ("suspend", "kill"):  # a suspended process starts no others
             for process in found:
                 with suppress(psutil.Error):
                     getattr(process, act)()
@@ -275,21 +275,21 @@ def is_of_a_class():
 
 
 def adopt():
-    """Make this process the parent of its descendants whose own parents have ended, where that can be had (Linux)."""
+    """Make this process the parent of descendants whose own parents have ended, where that is possible (Linux)."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def end_descendants():
-    """End all descendants of this process: what they would still do to the results of grading, they do not."""
+    """End all descendants of this process, so that they cannot tamper with the results of grading."""
     import psutil
     this = psutil.Process()
     end_all(lambda: [process for process in this.children(recursive=True) if is_alive(process)])
 
 
 def is_alive(process):
-    """Whether a process has not ended, not even without its parent having heard of it."""
+    """Whether a process is alive, and not a zombie that its parent has yet to collect."""
     import psutil
     with suppress(psutil.Error):
         return process.status() != psutil.STATUS_ZOMBIE
@@ -299,7 +299,7 @@ def is_alive(process):
 # ---- all of them
 
 def grade_class(folder, seed, edition, jobs, limits, of_exam=False):
-    """Grade what is new or changed in a folder; write grades.json and grades.csv there; return the rows.
+    """Grade what is new or changed in a folder, write grades.json and grades.csv there, and return the rows.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def grade_class(folder, seed, edition, jobs, limits, of_exam=False):
     edition : str
         A checksum of the course.
     jobs : int
-        Notebooks at a time.
+        Number of notebooks graded at a time.
     limits : Limits
     of_exam : bool, default False
         Whether they are examinations, made with that seed.
@@ -351,7 +351,7 @@ def grade_class(folder, seed, edition, jobs, limits, of_exam=False):
 
 @contextmanager
 def alone_in(folder):
-    """Hold a lock on a folder, where the system has such: two calls would take each other's rows out of the table."""
+    """Hold a lock on a folder, if the system has locks: two calls would remove each other's rows from the table."""
     try:
         import fcntl
         descriptor = os.open(folder, os.O_RDONLY)
@@ -363,7 +363,7 @@ def alone_in(folder):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{folder}: another call is grading this folder; wait for its end") from None
-        except OSError:  # a file system without locks, such as some of a network
+        except OSError:  # a file system without locks, such as some network file systems
             pass
         yield
     finally:
@@ -371,7 +371,7 @@ def alone_in(folder):
 
 
 class Book:
-    """The grades of a folder, on the disk after each change, and what is under way."""
+    """The grades of a folder, written to disk after each change, and the notebooks under way."""
 
     def __init__(self, folder, tasks, limits):
         rows, begun = read_rows(folder / "grades.json")
@@ -386,18 +386,18 @@ class Book:
                                     "remark": f"the grading was killed {ENDED} times while this one ran",
                                     "limits": limits._asdict()}
         self.begun = dict(self.before)
-        self.write()  # before the work: that it can be written
+        self.write()  # before the work, to make sure that it can be written
 
     def times(self, task):
         """Return how often the grading was killed while a notebook was under way."""
         return self.before.get(task.name, [None, 0])[1]
 
     def unsuspected(self):
-        """Return what is due and was not under way when an earlier call was killed."""
+        """Return the tasks due that were not under way when an earlier call was killed."""
         return [task for task in self.due if not self.times(task)]
 
     def suspected(self):
-        """Return what is due and was."""
+        """Return the tasks due that were under way when an earlier call was killed."""
         return [task for task in self.due if self.times(task)]
 
     def begin(self, task):
@@ -407,20 +407,20 @@ class Book:
             self.write_json()
 
     def end(self, row):
-        """Take up the row of a notebook."""
+        """Add the row of a notebook."""
         with self.lock:
             self.rows[row["file"]] = row
             self.begun.pop(row["file"], None)
             self.write()
 
     def leave(self):
-        """Note that nothing is under way any more: what this call has begun and not ended was not to blame."""
+        """Note that nothing is under way any more: notebooks begun but not finished by this call are not to blame."""
         self.begun, begun = {name: was for name, was in self.before.items() if name not in self.rows}, self.begun
         if begun != self.begun:
             self.write_json()
 
     def kept(self):
-        """Return the rows that there are, in the order of names."""
+        """Return the rows so far, in the order of names."""
         return [self.rows[task.name] for task in self.tasks if task.name in self.rows]
 
     def write_json(self):
@@ -438,7 +438,7 @@ class Book:
 
 
 def in_parallel(work, tasks, jobs):
-    """Yield what `work(task, stop)` returns, in the order of finishing; `stop` is set when the caller leaves."""
+    """Yield the results of `work(task, stop)` in the order of finishing; `stop` is set when the caller leaves."""
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(work, task, stop) for task in tasks]
@@ -459,7 +459,7 @@ def exercises_of(rows):
 
 
 def table_of(rows):
-    """Return the table of a class as rows of texts: one a notebook, with a column for each exercise."""
+    """Return the table of a class as rows of texts: one row for each notebook, one column for each exercise."""
     exercises = exercises_of(rows)
     head = ["file", "passed", "of", *exercises, "flags", "remark", "seconds"]
     return [head, *(cells(row, exercises) for row in rows)]
@@ -476,13 +476,13 @@ def cells(row, exercises):
 
 
 def verdict(row):
-    """Return what came of a notebook, in words."""
+    """Return the outcome of a notebook in words."""
     _, passed, of, *_, remark, seconds = cells(row, [])
     return f"{f'{passed} of {of} passed, ' if of else ''}{seconds} s{f'; {remark}' if remark else ''}"
 
 
 def shown(rows):
-    """Return the lines of the table of a class for a terminal, without flags and times; remarks stand below."""
+    """Return the lines of the table of a class for a terminal, without flags and times, and with the remarks below."""
     lines = [[printable(cell) for cell in line] for line in table_of(rows)]
     remarks = [wrap(f"{name}: {remark}", 100, subsequent_indent="  ") for name, *_, remark, _ in lines[1:] if remark]
     return [*aligned([line[:-3] for line in lines]), *itertools.chain(*remarks)]
@@ -495,11 +495,11 @@ def one_line(text):
 
 
 def printable(text):
-    """Return a text without signs that would steer a terminal."""
+    """Return a text without control characters, which could steer a terminal."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def harmless(cell):
-    """Return a cell that can be written and that no spreadsheet takes for a formula: it may be a student's text."""
+    """Return a cell that can be written and that no spreadsheet takes for a formula, as it may be a student's text."""
     cell = cell.encode("utf-8", "backslashreplace").decode()
     return f"'{cell}" if cell.startswith(FORMULA) else cell

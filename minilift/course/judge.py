@@ -1,7 +1,7 @@
-"""Whether an answer solves a variant of an exercise; see `minilift.course.exam`.
+"""Judge whether an answer solves a variant of an exercise; see `minilift.course.exam`.
 
-The course's own check asks the published answer what it would ask a student's. On the same cases an answer to the
-variant must agree with the model answer, changed as the variant has it.
+The course's own check is run on the published answer, to record the cases that it would put to a student's. On the same
+cases, an answer to the variant must agree with the model answer as changed by the variant.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from minilift.course import exam, notebooks, teach
 
 TOLERANCE = 1e-8  # relative to the largest entry: two ways to write one formula differ by rounding, and these cases
 # are conditioned well enough for the course's own checks, most of which ask for more
-DRAWS = 3  # of the check's random cases
+DRAWS = 3  # times that the check draws random cases
 AS_PUBLISHED = "this is the answer to the course's exercise, not to the changed one"
 
 
 def variant(exercise, answer, seed):
-    """Check an answer to the variant of an exercise that a seed draws, print the verdict, and return the answer.
+    """Check an answer to the variant of an exercise drawn by a seed, print the verdict, and return the answer.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def variant(exercise, answer, seed):
         Number, such as "5.1".
     answer : function
     seed : int
-        The one of which the examination was made.
+        The seed with which the examination was made.
     """
     published, wanted, cases = material(exercise, seed)
 
@@ -47,7 +47,7 @@ def variant(exercise, answer, seed):
 
 @functools.cache
 def material(exercise, seed):
-    """Return the published answer to an exercise, the answer to its variant, and the cases that its check asks."""
+    """Return the published answer to an exercise, the answer to its variant, and the cases that the check uses."""
     name = notebooks.full_name(exercise.split(".")[0])
     solved = solved_notebook(name)
     source, (function, check) = exam.exercise_sources(solved)[exercise], exam.checks(solved)[exercise]
@@ -73,7 +73,7 @@ def solved_notebook(name):
 
 
 def function_of(source, name, notebook):
-    """Return a function that a source defines, with the notebook's imports and the functions that it calls."""
+    """Return a function defined by a source, given the notebook's imports and the functions that it calls."""
     space: dict = {"__name__": "__main__"}
     top = ast.parse(exam.imports(notebook)).body
     loading = ast.Module([node for node in top if isinstance(node, (ast.Import, ast.ImportFrom))], type_ignores=[])
@@ -83,7 +83,7 @@ def function_of(source, name, notebook):
 
 
 def error(actual, expected):
-    """Return the largest difference of two results, relative to the largest entry expected; inf for another form."""
+    """Return the largest difference of two results, relative to the largest expected entry; inf if the forms differ."""
     if isinstance(expected, (list, tuple)):
         if not isinstance(actual, (list, tuple, np.ndarray)) or len(actual) != len(expected):
             raise ValueError(f"{len(expected)} parts are expected")

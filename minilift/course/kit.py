@@ -1,6 +1,6 @@
 """The lecturer's kit: plans, quiz, slides, handout, rubrics and a guide to misconceptions, from the course's sources.
 
-Its prose is in `tutorials/kit/*.md`; pages look like the book's, and equations are MathML as there.
+Its prose is in `tutorials/kit/*.md`; the pages look like the book's, and equations are in MathML, too.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ FOLDED = re.compile(r"(?s)<details>.*?</details>\n?")
 QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
 SCORE = re.compile(r"^- (\d+): (.*)$", re.M)
 KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", re.M | re.S)
-LONG = 80  # words of a part of which slides show the first sentence of each paragraph only
-FULL = 11  # weight of a slide: an equation counts two, a line of a list or of code one, ten words of prose one
-AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles behind a cell with such a tag
+LONG = 80  # words in a part beyond which slides show only the first sentence of each paragraph
+FULL = 11  # weight of a full slide: an equation counts two, a line of a list or of code one, ten words of prose one
+AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles after a cell with such a tag
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -133,7 +133,7 @@ def write(directory, notebooks, answers, texts, seed):
     texts : dict of name → str
         The Markdown files of `tutorials/kit`, and "README", the course's own.
     seed : int
-        Of the examinations.
+        The seed of the examinations.
     """
     found = {name: diagnoses(module_source(name)) for name in notebooks}
     places = {number: f"[{number} {title}](slides/{name}.html) ({minutes} min)"
@@ -165,8 +165,8 @@ def write(directory, notebooks, answers, texts, seed):
 def slides(notebook):
     """Return a notebook's slides as one HTML file.
 
-    A part of the text under a heading becomes a slide, or several: the first sentence of each paragraph, all equations,
-    the lines of code that carry an equation's number, and each figure by itself. The whole text is in the notes.
+    The part of the text under a heading becomes one or more slides: the first sentence of each paragraph, all
+    equations, the lines of code that carry an equation's number, and each figure by itself. The notes hold all text.
     """
     shown: list[str] = []
     title, parts, notes = "", [], []
@@ -210,7 +210,7 @@ def slides(notebook):
 
 
 def blocks(source):
-    """Return the parts of a cell under headings, as pairs (heading or nothing, text), without folded hints."""
+    """Return the parts of a cell under headings, as pairs (heading or "", text), without folded hints."""
     parts = re.split(r"(?m)^(?=#{1,2} )", FOLDED.sub("", source))
     return [re.fullmatch(r"(?s)(?:#{1,2} (.*?)(?:\n|$))?(.*)", part).groups() for part in parts if part.strip()]
 
@@ -230,7 +230,7 @@ def heading_html(title):
 
 
 def units(text):
-    """Return what a slide shows of a part of the text: sentences, equations, lists, tables."""
+    """Return the units of a part of the text that a slide shows: sentences, equations, lists, tables."""
     found, long = [], len(text.split()) > LONG
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         prose = not re.match(r"\$\$|\||[-*\d]+\.? |```|    ", paragraph) and "\n1. " not in paragraph
@@ -241,7 +241,7 @@ def units(text):
 
 
 def sentences(paragraph):
-    """Return the sentences of a paragraph in Markdown; equations and code are never cut."""
+    """Return the sentences of a paragraph in Markdown, without ever cutting equations or code."""
     kept: list[str] = []
 
     def aside(match):
@@ -252,14 +252,14 @@ def sentences(paragraph):
 
 
 def weight_of(unit):
-    """Return how much of a slide a unit takes."""
+    """Return how much of a slide's capacity a unit takes."""
     if re.match(r"\||[-*\d]+\.? |```", unit):
         return unit.count("\n") + 1
     return 2 if unit.startswith("$$") else len(unit.split()) / 10
 
 
 def tagged_lines(source):
-    """Return the lines of code that end with the number of an equation, checks of it left out."""
+    """Return the lines of code that end with the number of an equation, except checks of it."""
     return [line.strip() for line in source.split("\n")
             if re.search(r"  # .*(\([\w.–]+\)|Prop)", line) and not line.strip().startswith("teach.")]
 
@@ -267,20 +267,20 @@ def tagged_lines(source):
 # ---- the pages
 
 def page(body):
-    """Return a page of the kit; its title is that of its first heading."""
+    """Return a page of the kit; its title is its first heading."""
     title = book.plain(re.search(r"(?s)<h1[^>]*>(.*?)</h1>", body)[1])
     return PAGE.substitute(title=html.escape(title), body=body)
 
 
 def changes(table, seed):
-    """Return what a seed changes in each exercise, in Markdown, and which exercises have no variant."""
+    """Return in Markdown what a seed changes in each exercise, and which exercises have no variant."""
     texts = {number: " ".join(exam.drawn(table, number, seed).text.split()) for number in exam.variants(table)}
     lists = ["\n".join(f"- {number}: {text}" for number, text in rows.items()) for rows in (texts, exam.without(table))]
     return f"\n## What it changes\n\n{lists[0]}\n\n## Exercises without a variant\n\n{lists[1]}\n"
 
 
 def quiz(text):
-    """Return the quiz as HTML that grades itself; of the right answers it holds marks only."""
+    """Return the quiz as HTML that grades itself; it contains only hashes of the right answers."""
     keys, fields = [], []
     for k, (question, choices, review) in enumerate(QUESTION.findall(text)):
         options = re.findall(r"- \[(.)\] (.*)", choices)
@@ -311,7 +311,7 @@ def mark_of(text):
 
 
 def handout(head, notebooks):
-    """Return the equations of the index on one page, each with the first notebook that displays it."""
+    """Return a page with the equations of the index, each with the first notebook that displays it."""
     from minilift.checks.equations import EQUATIONS
     texts = {name[:2]: "\n".join(cell["source"] for cell in notebook["cells"]) for name, notebook in notebooks.items()}
     rows = []
@@ -324,7 +324,7 @@ def handout(head, notebooks):
 
 
 def indexed(text):
-    """Return an equation of the index as HTML, with its indices below and its exponents above the line."""
+    """Return an equation of the index as HTML, with subscripts and superscripts."""
     text = re.sub(r"_(?:\{([^}]*)\}|([a-z]{2,}|\w))", lambda match: f"<sub>{match[1] or match[2]}</sub>",
                   html.escape(text))
     return re.sub(r"\^(\w|½)", r"<sup>\1</sup>", text)
@@ -350,7 +350,7 @@ def module_source(name):
 
 
 def diagnoses(source):
-    """Return what a module's checks say of wrong answers: list of (exercise, list of messages)."""
+    """Return the messages of a module's checks about wrong answers: list of (exercise, list of messages)."""
     top = {}
     for node in ast.parse(source).body:
         targets = getattr(node, "targets", [])
@@ -379,7 +379,7 @@ def messages(node):
 
 
 def misconceptions(text, found):
-    """Return the guide in Markdown: under each kind, those of the checks' messages that fit it first."""
+    """Return the guide in Markdown; each of the checks' messages is listed under the first kind that it fits."""
     kinds = KIND.findall(text)
     lines: dict[str, list[str]] = {title: [] for title, _, _ in kinds}
     for exercises in found.values():

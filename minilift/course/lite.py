@@ -1,7 +1,7 @@
 """The course in the browser: a JupyterLite site with the notebooks and a wheel of this package.
 
-Python runs in the reader's browser. The site needs a web server, any one that hands out files, and the reader a network
-the first time: Python, NumPy and the other libraries come from the distribution that JupyterLite names.
+Python runs in the reader's browser. The site needs a web server, any that can serve files. The reader needs a network
+connection the first time: Python, NumPy and the other libraries come from the distribution that JupyterLite specifies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from minilift.support.files import write_text
 
 PARTS = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "minilift", "data",
-         "tutorials")  # what a wheel is made of
+         "tutorials")  # the contents of a wheel
 INSTALL = "%pip install -q minilift  # here in the browser, once in each notebook"
 
 
@@ -25,16 +25,16 @@ def write(directory, notebooks, root):
     Parameters
     ----------
     directory : Path
-        Made if it does not exist; what an earlier build left there is replaced.
+        Created if it does not exist; the files of an earlier build are replaced.
     notebooks : dict of name → str
         The texts of the notebooks' files.
     root : Path
-        The source checkout, of which the wheel is built.
+        The source checkout from which the wheel is built.
 
     Raises
     ------
     RuntimeError
-        If the wheel or the site cannot be built, with the last lines of what the tool said.
+        If the wheel or the site cannot be built, with the last lines of the tool's output.
     """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -54,7 +54,7 @@ def write(directory, notebooks, root):
 
 
 def with_installation(notebook):
-    """Return a notebook, as dicts, whose first cell of code is preceded by one that installs this package."""
+    """Return a notebook, as dicts, with a cell that installs this package before its first code cell."""
     first = next(k for k, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
     cell = {"cell_type": "code", "id": "in-the-browser", "source": INSTALL, "metadata": {}, "outputs": [],
             "execution_count": None}
@@ -62,7 +62,7 @@ def with_installation(notebook):
 
 
 def call(folder, *command):
-    """Run a module of Python in a folder, or raise a `RuntimeError` with the last lines of what it said."""
+    """Run a Python module in a folder, or raise a `RuntimeError` with the last lines of its output."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])

@@ -1,13 +1,13 @@
-r"""The course's notebooks: one source each, and the student and solution versions that are generated from it.
+r"""The course's notebooks: each has one source, from which the student and solution versions are generated.
 
 A source is a Python file in percent format, `tutorials/src/NN_name.py`. Tags on its cells say what they are:
 
 - ``exercise``: a cell with ``# <solution>`` and ``# </solution>`` around what the student is to find;
-- ``check``: its check, one line;
-- ``predict``: a question put before a figure;
+- ``check``: the check of the exercise, in one line;
+- ``predict``: a question asked before a figure;
 - ``mistake``: a planted wrong answer, for the tests; in neither version;
 - ``answer``: a model answer to an open exercise; in the solutions only;
-- ``record``: numbers that the text relies on; what the text says of them, for the tests, is not in the student version.
+- ``record``: numbers that the text relies on; the values stated in the text, for the tests, are not for students.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ CURRICULUM = (
 REPORT = "application/vnd.minilift.report+json"  # the machine-readable half of a check's or record's output
 SOLUTION = re.compile(r"^([ ]*)# <solution(?: ([\w, ]+))?>\n(.*?)^\1# </solution>$", re.M | re.S)
 EXERCISE = re.compile(r"^# Exercise (\d+\.\d+)", re.M)
-COURSE = re.compile(r"\bminilift\.course\b[\w.]*")  # no part of an answer, if the exercise does not say so
+COURSE = re.compile(r"\bminilift\.course\b[\w.]*")  # not allowed in an answer, unless the exercise says so
 CHECKS = re.compile(rf"\b(?:check|judge)\.\w+|{COURSE.pattern}")
 LIBRARY = re.compile(r"\b(?:ml|minilift)(?:\.\w+)+|\bfrom minilift[\w.]* import .*|\bteach\.(?!gap\b)\w+")
 PLAIN = {"numpy", "math", "cmath", "itertools", "functools", "operator", "collections", "typing", "dataclasses",
-         "__future__"}  # an answer may import them; any other module is flagged
+         "__future__"}  # an answer may import these; any other module is flagged
 REACH = {"__import__", "__builtins__", "eval", "exec", "compile", "globals", "locals", "vars", "setattr", "delattr",
-         "open", "get_ipython"}  # names by which a cell can come at what is not its own
+         "open", "get_ipython"}  # names by which a cell can reach what is not its own
 IMPORT = re.compile(r"^(?:import|from) .*", re.M)
 EXERCISES = re.compile(r"^from (minilift\.course\.exercises) import (\w+) as check$", re.M)
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel takes
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file and no kernel accepts
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
            "exit = quit = __import__('sys').exit")  # IPython's own exit() would end the kernel some cells later
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
-MINUTES, MEMORY = 10, 4  # and GB: what a notebook of a class may take, if the teacher says nothing else
+MINUTES, MEMORY = 10, 4  # minutes and GB that a notebook of a class may take, unless the teacher sets other limits
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
 LARGEST = gradebook.LARGEST
 
@@ -89,7 +89,7 @@ def folder():
 
 
 def full_name(name):
-    """Return the name in the curriculum that `name` stands for: "01", "1", "01_backward_step" or a file."""
+    """Return the name in the curriculum that `name` stands for, such as "01", "1", "01_backward_step" or a file."""
     stem = Path(str(name)).stem
     for known in CURRICULUM:
         if stem == known or stem.lstrip("0") == known[:2].lstrip("0"):
@@ -127,14 +127,14 @@ def tagged(cell, tag):
 
 
 def slug(source):
-    """Return an id made of the first words of a cell: it stays when cells are added before it."""
+    """Return an id made from the first words of a cell, which does not change when cells are added before it."""
     first = unicodedata.normalize("NFKD", source.strip().split("\n")[0])
     plain = first.encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "cell"
 
 
 def unused(name, seen):
-    """Return `name`, with a number if it is taken, and take it."""
+    """Return `name`, with a number appended if it is taken, and mark it as taken."""
     number, free = 1, name
     while free in seen:
         number += 1
@@ -144,7 +144,7 @@ def unused(name, seen):
 
 
 def version(name, kind):
-    """Return a notebook, not executed: `kind` is "student" or "solution"."""
+    """Return a notebook, not executed; `kind` is "student" or "solution"."""
     import nbformat.v4 as v4
     left_out = {"student": ("mistake", "answer"), "solution": ("mistake",)}[kind]
     cells = [cell for cell in source_cells(name) if not any(tagged(cell, tag) for tag in left_out)]
@@ -158,7 +158,7 @@ def version(name, kind):
 
 
 def blank(match):
-    """Return what the student finds instead of a solution: nothing yet, and it says so when it is run."""
+    """Return what the student finds in place of a solution: code that, when run, says that nothing is there yet."""
     indent, names, _ = match.groups()
     if names is None:
         return f"{indent}raise NotImplementedError  # your code here"
@@ -171,14 +171,14 @@ def revealed(match):
 
 
 def notebook_metadata(name, kind):
-    """Return metadata without anything that changes from one machine to the next."""
+    """Return metadata without anything that differs between machines."""
     return {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             "minilift": {"notebook": full_name(name), "version": kind}}
 
 
 def examination(name, seed, kind):
-    """Return the examination on a notebook, not executed: `kind` is "exam", "graded" or "key"."""
+    """Return the examination on a notebook, not executed; `kind` is "exam", "graded" or "key"."""
     import nbformat.v4 as v4
     blank, solved, seen = version(name, "student"), version(name, "solution"), set()
     head = kit_file("exam").replace("{title}", blank.cells[0].source.split("\n")[0].lstrip("# "))
@@ -192,19 +192,19 @@ def examination(name, seed, kind):
 
 
 def seed_mark(seed):
-    """Return two digits by which the seed of an examination is known, and from which it is not found."""
+    """Return two digits that identify the seed of an examination without revealing it."""
     return hashlib.sha256(f"examination {seed}".encode()).hexdigest()[:2]
 
 
 def build(name):
-    """Write both versions of a notebook: the student's executed, the solutions without outputs."""
+    """Write both versions of a notebook: the student's is executed, the solutions have no outputs."""
     _, student_path, solution_path = paths(name)
     write_text(student_path, as_text(recorded(name)))
     write_text(solution_path, as_text(version(name, "solution")))
 
 
 def recorded(name):
-    """Return the student version executed, with the reports of the records that its plain numbers stand for."""
+    """Return the executed student version, with the reports of the records behind its plain numbers."""
     shown, notebook = version(name, "student"), version(name, "student")
     sources = {cell.id: cell.source for cell in source_cells(name) if tagged(cell, "record")}
     for cell in notebook.cells:
@@ -217,7 +217,7 @@ def recorded(name):
 
 
 def plain_numbers(source):
-    """Return the source of records without what the text says: teach.record(name, value, …) as teach.number(…)."""
+    """Return the source of records without the stated values: teach.record(name, value, …) becomes teach.number(…)."""
     plain = source
     for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
         if ast.unparse(call.func) == "teach.record":
@@ -234,7 +234,7 @@ def as_text(notebook):
 # ---- running them
 
 class StoppedError(RuntimeError):
-    """A notebook could not be run to its end; `cell` is the index of the cell at which it stopped."""
+    """A notebook could not be run to the end; `cell` is the index of the cell at which it stopped."""
 
     def __init__(self, cell, why):
         super().__init__(f"cell {cell + 1} {why}")
@@ -286,7 +286,7 @@ def execute(notebook, timeout=300, allow_errors=False):
 def run_with_a_kernel_that_answers(client, reached):
     """Run the cells of an nbclient; a kernel that does not answer before any cell is `reached` is replaced, once.
 
-    Where many start at a time it was seen, seldom; why is not known. Nothing is lost by another: none has run a cell.
+    This was seen, rarely and for unknown reasons, when many start at once. As no cell has run, nothing is lost.
     """
     try:
         run_to_the_end(client)
@@ -299,22 +299,22 @@ def run_with_a_kernel_that_answers(client, reached):
 def run_to_the_end(client):
     """Run the cells of an nbclient; after Ctrl-C no kernel is left behind.
 
-    The client runs in a thread of its own: in the main one it would take the signal for itself, and a kernel that it
-    has ended looks like one that a cell has ended.
+    The client runs in a separate thread: in the main one it would catch the signal itself, and a kernel that it has
+    ended looks like one that a cell has ended.
     """
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.execute, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             running.result()
         except KeyboardInterrupt:
-            while not running.done():  # a kernel that only just starts has no process yet
+            while not running.done():  # a kernel that is just starting has no process yet
                 process = getattr(getattr(client.km, "provisioner", None), "process", None)
                 if process is not None:
                     process.kill()
                 wait([running], timeout=0.2)
             raise
         finally:
-            if client.km is None:  # ended while it started, and forgotten: at the exit nbclient would look for it
+            if client.km is None:  # ended while starting, and dropped: nbclient would look for it at exit
                 atexit.unregister(client._cleanup_kernel)
 
 
@@ -333,7 +333,7 @@ def bounded(output):
 
 
 def joined_streams(outputs):
-    """Return outputs with neighbouring pieces of one stream joined: where they are cut depends on timing."""
+    """Return outputs with adjacent pieces of one stream joined, since where they are split depends on timing."""
     joined = []
     for output in outputs:
         if joined and output.output_type == "stream" and output.get("name") == joined[-1].get("name"):
@@ -346,7 +346,7 @@ def joined_streams(outputs):
 def refuse_network():
     """Make every connection that leaves this machine fail, for the rest of this process.
 
-    It is called in a notebook's kernel, a process of its own, into which pytest-socket does not reach.
+    It is called in a notebook's kernel, a separate process that pytest-socket does not reach.
     """
     import socket
     connect = socket.socket.connect
@@ -360,7 +360,7 @@ def refuse_network():
 
 
 def reports(notebook):
-    """Return what the checks and records of an executed notebook reported, in order, as dicts."""
+    """Return the reports of the checks and records of an executed notebook, in order, as dicts."""
     return [output["data"][REPORT] for cell in notebook["cells"] for output in cell.get("outputs", ())
             if REPORT in output.get("data", {})]
 
@@ -368,12 +368,12 @@ def reports(notebook):
 # ---- handing out and grading
 
 def hand_out(directory, names=CURRICULUM):
-    """Copy student versions into a folder, without outputs: a figure that has been seen cannot be predicted.
+    """Copy student versions into a folder without outputs, since a figure already seen cannot be predicted.
 
     Returns
     -------
     list of (Path, bool)
-        Each file, and whether it is new: a file that exists is somebody's work and is left as it is.
+        Each file, and whether it is new; a file that exists is somebody's work and is left as it is.
     """
     directory, names = Path(directory), [full_name(name) for name in names]
     directory.mkdir(parents=True, exist_ok=True)
@@ -389,9 +389,9 @@ def hand_out(directory, names=CURRICULUM):
 def read(path):
     """Return a notebook file as nested dicts, or raise a `ValueError` that says what is wrong with it.
 
-    The notebook has dicts "metadata" and in each cell "metadata", and lists "cells" and in each code cell "outputs";
-    of a cell "cell_type" and "source" are texts. A source that is no text at all is an error, because it may be an
-    answer; what else is missing or of another kind is taken for empty.
+    The result has a dict "metadata" and a list "cells". Each cell has a dict "metadata" and texts "cell_type" and
+    "source", and each code cell a list "outputs". A source that is not text is an error, because it may be an answer;
+    anything else that is missing or of the wrong kind is taken to be empty.
     """
     try:
         with open(path, "rb") as file:
@@ -414,7 +414,7 @@ def read(path):
 
 
 def tidy_cell(where, cell):
-    """Return a cell of a notebook file with its source in one text, as `read` promises."""
+    """Return a cell of a notebook file with its source as a single text, as `read` promises."""
     source = cell.get("source")
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         source = "".join(source)
@@ -426,12 +426,12 @@ def tidy_cell(where, cell):
 
 
 def kind_of(kind, value):
-    """Return a value if it is of a kind (dict, list, str), else an empty one."""
+    """Return a value if it is of the given kind (dict, list, str), else an empty one of that kind."""
     return value if isinstance(value, kind) else kind()
 
 
 def without_outputs(notebook):
-    """Return a notebook, as dicts, with nothing executed."""
+    """Return a notebook, as dicts, with all outputs removed."""
     cells = [dict(cell, outputs=[], execution_count=None) if cell["cell_type"] == "code" else cell
              for cell in notebook["cells"]]
     return dict(notebook, cells=cells)
@@ -440,38 +440,38 @@ def without_outputs(notebook):
 def grade(path, seed, of_exam=False):
     """Run the answers of a returned notebook in a fresh copy, with another seed.
 
-    Only the exercise cells are taken from the returned notebook (found by their first line,
-    ``# Exercise 1.2``); the other cells are the course's own, and SEED and imports are put back before each check. A
-    verdict is what the check of that exercise reports in its own cell, and nothing else. A cell that raises counts as
-    failed and is replaced by the unsolved one, so that the others are still judged.
+    Only the exercise cells, found by their first line (``# Exercise 1.2``), are taken from the returned notebook; the
+    other cells are the course's own, and SEED and imports are restored before each check. The verdict is what the check
+    of an exercise reports in its own cell, and nothing else. A cell that raises counts as failed and is replaced by the
+    unsolved one, so that the others are still judged.
 
-    What this does not defend against: answers and checks run in one process, and so an answer that is made for it can
-    change whatever the checks are made of, later answers and this verdict among them; or a file of the course, or of
-    another student. What such an answer must use is flagged where its source shows it. Read what is flagged; where
-    much depends on a grade, read what passes, too.
+    The limits of this: answers and checks run in one process, so an answer written for the purpose can change anything
+    that the checks rely on, including later answers and this verdict, or a file of the course or of another student.
+    Whatever such an answer must use is flagged if it is visible in the source. Read what is flagged; where much depends
+    on a grade, read answers that pass as well.
 
     Parameters
     ----------
     path : str or Path
         The returned notebook.
     seed : int
-        Takes the place of SEED in its second cell. For an examination: the seed that it was made with.
+        Replaces SEED in the notebook's second cell. For an examination: the seed that it was made with.
     of_exam : bool, default False
-        Whether it is held to the examination of that seed, and not to the course. It is not asked what it is: it
-        would be the student who says so.
+        Whether it is graded as the examination with that seed, instead of the course. The notebook itself is not
+        consulted, because a student could change what it says.
 
     Returns
     -------
     list of dict
-        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one for each. A
-        flag names what an answer uses that the exercise does not hand out, of the library or to come at what is not
-        its own: look at it yourself. A cell that names the checks or the course's modules fails.
+        exercise, status ("PASS", "FAIL", "TODO"), claims (text, error, tolerance), message, flags; one dict for each
+        exercise. A flag names something that an answer uses and the exercise does not provide, from the library or to
+        reach what is not its own: look at it yourself. A cell that names the checks or the course's modules fails.
 
     Raises
     ------
     ValueError
-        If it cannot be graded: it is damaged, of no known name, seen to be an examination without `of_exam`, or one of
-        another seed.
+        If the notebook cannot be graded: it is damaged, its name is unknown, or it is recognised as an examination
+        without `of_exam`, or as one with another seed.
     """
     import nbformat
     seed = whole_number("grade: seed", seed, least=0)
@@ -507,7 +507,7 @@ def grade(path, seed, of_exam=False):
 
 
 def name_of(path, said, answers):
-    """Return the name in the curriculum of a returned notebook: as its metadata say, or its file, or its exercises."""
+    """Return the name in the curriculum of a returned notebook, by its metadata, its file name or its exercises."""
     try:
         return full_name(said or path)
     except ValueError:
@@ -521,13 +521,13 @@ def name_of(path, said, answers):
 
 
 def check_kind(returned, known, seed, of_exam):
-    """Refuse a notebook that is an examination where the course is graded, or an examination of another seed.
+    """Refuse a notebook that is an examination if the course is graded, or an examination with another seed.
 
     Parameters
     ----------
     returned : notebook
     known : dict
-        What minilift wrote into its metadata; it may be lost.
+        The entries that minilift wrote into its metadata; they may be lost.
     seed : int
     of_exam : bool
         Whether an examination is graded.
@@ -541,20 +541,20 @@ def check_kind(returned, known, seed, of_exam):
 
 
 def checks_of(notebook):
-    """Yield (exercise, its check) for each check cell of a notebook: that of the exercise cell before it."""
+    """Yield (exercise, check cell) for each check cell of a notebook, which belongs to the exercise cell before it."""
     number = None
     for cell in notebook["cells"]:
         match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
         number = match[1] if match else number
-        if tagged(cell, "check"):  # an answer's own output is no verdict
+        if tagged(cell, "check"):  # an answer's own output is not a verdict
             yield number, cell
 
 
 def verdict(number, check):
-    """Return what the check of an exercise reported, the last report of this number in its own cell.
+    """Return what the check of an exercise reported in its own cell.
 
-    A failure if the check came to no verdict, as on a name without a value, and if it was not the only one to report:
-    a check reports once.
+    It is a failure if the check reached no verdict, for example because a name has no value, or if there is another
+    report: a check reports once.
     """
     found = [report for report in reports({"cells": [check]}) if isinstance(report, dict)
              and report.get("kind") == "check"]
@@ -568,7 +568,7 @@ def verdict(number, check):
 
 
 def answers_in(notebook):
-    """Return {exercise: source} of the exercise cells of a returned notebook; of several the last one counts."""
+    """Return {exercise: source} of the exercise cells of a returned notebook; if there are several, the last counts."""
     found = {}
     for cell in notebook["cells"]:
         match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
@@ -578,12 +578,12 @@ def answers_in(notebook):
 
 
 def borrowed(names, source, blank):
-    """Return what `names` finds in the source of an answer and not in the blank exercise, sorted."""
+    """Return, sorted, what `names` finds in the source of an answer but not in the blank exercise."""
     return sorted(names(source) - names(blank))
 
 
 def tree_of(source):
-    """Return the syntax tree of a cell, or None if it has none, or holds code in a text, as ``%%time`` does."""
+    """Return the syntax tree of a cell, or None if it has none, or if it holds code as text, as with ``%%time``."""
     from IPython.core.inputtransformer2 import TransformerManager
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         plain = TransformerManager().transform_cell(source)
@@ -592,7 +592,7 @@ def tree_of(source):
 
 
 def names_of_checks(source):
-    """Return by which names a source comes at the checks; a `check` that it defines itself is its own."""
+    """Return the names by which a source reaches the checks; a `check` that it defines itself does not count."""
     tree = tree_of(source)
     if tree is None:
         return set(CHECKS.findall(source))
@@ -605,7 +605,7 @@ def names_of_checks(source):
 
 
 def bound_in(nodes):
-    """Return the names that a source gives a value: functions, classes, arguments, assignments, imports."""
+    """Return the names to which a source gives a value: functions, classes, arguments, assignments, imports."""
     named = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     named |= {node.arg for node in nodes if isinstance(node, ast.arg)}
     named |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
@@ -613,10 +613,10 @@ def bound_in(nodes):
 
 
 def names_of_note(source):
-    """Return what a teacher should look at in a source.
+    """Return the names in a source that a teacher should look at.
 
-    Names of the library, under whatever name it goes; modules other than the usual ones; names by which a cell comes
-    at what is not its own, the attributes with two underscores among them; `check`, `judge` and SEED, used or bound.
+    These are names of the library, under whatever alias; modules other than the usual ones; names by which a cell can
+    reach what is not its own, including attributes with two underscores; and `check`, `judge` and SEED, used or bound.
     """
     found, tree = set(LIBRARY.findall(source)), tree_of(source)
     if tree is None:
@@ -638,12 +638,12 @@ def modules_of(node):
 
 
 def exercise_at(notebook, error, answers):
-    """Return the exercise whose answer stopped a notebook: the last of the student's at or before that cell.
+    """Return the exercise whose answer stopped a notebook: the student's last one at or before that cell.
 
     Raises
     ------
     ValueError
-        If there is none, so that the notebook cannot be graded.
+        If there is none, which means that the notebook cannot be graded.
     """
     before = [EXERCISE.search(cell.source)[1] for cell in notebook.cells[:error.cell + 1] if tagged(cell, "exercise")]
     found = [number for number in before if number in answers]
@@ -655,8 +655,8 @@ def exercise_at(notebook, error, answers):
 def with_answers(notebook, answers, seed):
     """Return the course's notebook with the student's exercise cells and another seed.
 
-    Before each check its SEED and imports are put back. The checks are called by the modules that they are in, so that
-    an answer may have a `check` of its own.
+    Before each check, SEED and the imports are restored. The checks are called through their modules, so that an answer
+    may define its own `check`.
     """
     cells, back, modules = [], [f"SEED = {seed}"], {"judge": "minilift.course.judge"}
     for cell in notebook["cells"]:
@@ -674,7 +674,7 @@ def with_answers(notebook, answers, seed):
 
 
 def errors_of_exercises(notebook, answers):
-    """Return {exercise: error} for those of the student's cells that raised when they were run."""
+    """Return {exercise: error} for the student's cells that raised when they were run."""
     errors = {}
     for cell in notebook.cells:
         match = EXERCISE.search(cell.source) if tagged(cell, "exercise") else None
@@ -685,7 +685,7 @@ def errors_of_exercises(notebook, answers):
 
 
 def error_and_limit(claim):
-    """Return the error of a reported claim (None stands for one that is not finite) and its tolerance."""
+    """Return the error of a reported claim (None stands for an infinite or NaN one) and its tolerance."""
     return (math.inf if claim["error"] is None else claim["error"]), claim["tolerance"]
 
 
@@ -757,7 +757,7 @@ def run_student(arguments):
 
 
 def run_grade(arguments):
-    """Grade returned notebooks, a table here and JSON in a file for each; return 2 if one cannot be graded."""
+    """Grade returned notebooks, printing a table and writing a JSON file for each; return 2 if any cannot be graded."""
     if arguments.exam:
         need_sources("--exam: examinations are graded")
     import_or_explain("nbclient", "ipykernel", *(["jupytext"] if arguments.exam else []))
@@ -777,7 +777,7 @@ def run_grade(arguments):
 
 
 def run_grade_class(arguments):
-    """Grade all notebooks of a folder, in processes of their own; return 2 if one cannot be graded."""
+    """Grade all notebooks of a folder, each in its own process; return 2 if any cannot be graded."""
     import_or_explain("psutil")
     folder, *more = map(Path, arguments.notebook)
     if more:
@@ -798,27 +798,27 @@ def run_grade_class(arguments):
 
 
 def checksums():
-    """Return a checksum of each file of the course: checks and notebooks, and what examinations are held to."""
+    """Return a checksum of each file of the course: checks, notebooks, and what examinations are judged by."""
     of_exams = (folder() / "kit" / "variants.md", *(folder() / "src" / f"{name}.py" for name in CURRICULUM))
     files = [*sorted(Path(__file__).parent.rglob("*.py")), *(paths(name)[1] for name in CURRICULUM),
-             *filter(Path.is_file, of_exams)]  # which an installed package leaves out
+             *filter(Path.is_file, of_exams)]  # an installed package leaves these out
     return {file: zlib.crc32(file.read_bytes()) for file in files}
 
 
 def edition(course):
-    """Return one checksum of the `checksums` of a course, by which grades of an earlier course are known."""
+    """Return one checksum of the `checksums` of a course, by which grades from an earlier edition are recognised."""
     return f"{zlib.crc32(repr([*course.values()]).encode()):08x}"
 
 
 def check_target(path):
-    """Make sure, before the work, that a file can be written; its folder is made."""
+    """Make sure, before the work, that a file can be written, and create its folder."""
     with naming("--json", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path)
 
 
 def graded(path, arguments):
-    """Grade one notebook, print its table and write it down, or say why that cannot be; return whether it could."""
+    """Grade one notebook, print its table and write it to a file, or say why not; return whether it was graded."""
     seed, of = arguments.seed, "examination" if arguments.exam else "course"
     target = Path(arguments.json) if arguments.json else path.with_suffix(".grade.json")
     try:
@@ -831,7 +831,7 @@ def graded(path, arguments):
         print("\n".join([f"{path.name}, {of}, seed {seed}", *table(results)]), flush=True)
         about = {"notebook": path.name, "of": of, "seed": seed, "results": results}
         write_text(target, json.dumps(about, indent=1) + "\n")
-    except Exception as error:  # whatever a returned file holds: the next one is somebody else's
+    except Exception as error:  # a returned file may cause anything, and the next one is somebody else's
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         why = f"{kind}{error}".removeprefix(f"{path}: ")
         sys.stderr.write(f"minilift teach: {path} cannot be graded: {why}\n")
@@ -870,7 +870,7 @@ def run_book(arguments):
 
 
 def write_lite(directory, course):
-    """Write the site on which the notebooks run in the browser."""
+    """Write the site where the notebooks run in the browser."""
     root = folder().parent
     if not (root / "setup.cfg").is_file():
         raise RuntimeError("--lite builds a wheel of minilift; run it in a clone of the repository")
@@ -909,7 +909,7 @@ def add_tutorials_arguments(parser):
 
 
 def run_tutorials(arguments):
-    """Copy the student notebooks into a folder of the user's, start Jupyter there, return the exit code."""
+    """Copy the student notebooks into a user's folder, start Jupyter there, and return the exit code."""
     if not arguments.no_browser:
         import_or_explain("jupyterlab")
     for path, new in hand_out(arguments.directory):
@@ -921,14 +921,14 @@ def run_tutorials(arguments):
 
 
 def need_sources(what):
-    """Raise an error that says where a command works, unless the sources of the notebooks are here."""
+    """Raise an error that says where a command works, unless the notebooks' sources are present."""
     if not (folder() / "src").is_dir():
         raise RuntimeError(f"{what} from the notebooks' sources and model answers, which an installed package leaves "
                            "out; run this with minilift installed from a clone of the repository (pip install -e .)")
 
 
 def import_or_explain(*modules, extra="tutorials"):
-    """Raise an error that says what to install if one of `modules`, which an extra has, is missing."""
+    """Raise an error that says what to install if one of `modules`, which an extra provides, is missing."""
     from importlib.util import find_spec
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

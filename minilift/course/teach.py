@@ -1,11 +1,11 @@
 r"""What the notebooks of the course share: checks, predictions, records, style and figure helpers.
 
-A check takes a student's answer and says PASS, FAIL with the size of the error and what the mistake probably
-is, or TODO. It returns what the notebook goes on with: the answer if it is right, otherwise a stand-in made
-of the library, so that later figures are right. A stand-in is no answer: it refuses to be called from one. The checks
-of each notebook are in `minilift.course.exercises`. They ask whether an answer has the property that defines it (an
-equation, a minimum, a bound), and do not compare it with a solution. Wrong answers that students give are tables there:
-an answer that behaves like one of them is told so, any other which property fails first.
+A check takes a student's answer and says PASS, FAIL (with the size of the error and the probable mistake)
+or TODO. It returns what the notebook continues with: the answer if it is right, otherwise a stand-in made
+from the library, so that later figures are right. A stand-in is not an answer: it refuses to be called from one. The
+checks of each notebook are in `minilift.course.exercises`. They ask whether an answer has the property that defines it
+(an equation, a minimum, a bound), and do not compare it with a solution. Typical wrong answers are in tables there: if
+an answer behaves like one of them, the check says so; otherwise it says which property fails first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "record", "reveal", "run", "run_tutorials", "same", "show", "slips", "style", "times", "versions",
 ]
 
-ROUNDING = 1e-12  # float64 (unit rounding 1e-16), sums of up to some thousand terms of order one
+ROUNDING = 1e-12  # float64 (unit roundoff 1e-16), sums of up to a few thousand terms of order one
 DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times the curvature
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
@@ -42,7 +42,7 @@ NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
 LIST_CHANGED = "your function changes a list that it was given, and that is still needed; begin with a copy, list(…)"
 TEXT = "the answer is text where a number is meant: leave out the quotation marks"
 SIGN, FACTOR = "the sign:", "a factor:"
-ROUGHLY = 1e-5  # an error below it is no wrong formula
+ROUGHLY = 1e-5  # an error below this does not come from a wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "broadcast": "; is a factor transposed, a bias row missing or left in, or keepdims=True missing in a sum?",
@@ -77,18 +77,18 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "is not defined": "; is it an argument, or is it made in a cell that has not run?",
           "KeyError": "; does a loop go one too far, or is an index off by one?",
           "type NoneType": "; unused slots of these lists hold None: does a loop start at 0, or reach one?",
-          "'NoneType'": "; unused slots of these lists hold None: is an index off by one?"}  # by what Python says
+          "'NoneType'": "; unused slots of these lists hold None: is an index off by one?"}  # by Python's message
 DPI = 100  # of figures: sharp enough to read, and a notebook of ten stays below 700 KB
 
 
 # ---- what notebooks print
 
-UNSEEN: list[bool] = []  # not empty while a check runs of which nobody is to see anything
+UNSEEN: list[bool] = []  # not empty while a check runs whose output must not be shown
 
 
 @contextlib.contextmanager
 def unseen():
-    """Publish nothing meanwhile."""
+    """Publish nothing in the block."""
     UNSEEN.append(True)
     try:
         yield
@@ -97,7 +97,7 @@ def unseen():
 
 
 def publish(text, report):
-    """Show `text`, with `report` (a dict) beside it in machine-readable form where there is a notebook."""
+    """Show `text`, and in a notebook attach `report` (a dict) in machine-readable form."""
     if UNSEEN:
         return
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -109,7 +109,7 @@ def publish(text, report):
 
 
 def versions():
-    """Print the versions that matter for these results."""
+    """Print the versions of the software that matter for these results."""
     import matplotlib
 
     import minilift
@@ -118,7 +118,7 @@ def versions():
 
 
 def reveal(prediction, answer, because=""):
-    """Answer a *predict* cell: say whether `prediction` (None: none was made) is `answer`, and why."""
+    """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why."""
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
     elif prediction == answer:
@@ -129,14 +129,14 @@ def reveal(prediction, answer, because=""):
 
 
 def gap(actual, expected):
-    r"""Return :math:`\max|x - y| / \max(1, \max|y|)`: absolute for small y, relative for large; inf for NaN.
+    r"""Return :math:`\max|x - y| / \max(1, \max|y|)`, absolute for small y, relative for large; inf for NaN.
 
-    Equal infinities differ by 0.
+    Equal infinities count as differing by 0.
 
     Raises
     ------
     ValueError
-        If the shapes differ: nothing is broadcast.
+        If the shapes differ, as nothing is broadcast.
     """
     actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
     if actual.shape != expected.shape:
@@ -155,7 +155,7 @@ def holds(text, actual, expected, tolerance=ROUNDING):
     Parameters
     ----------
     text : str
-        What is claimed, such as "four forms of the step agree".
+        The claim, such as "four forms of the step agree".
     actual, expected : arrays or numbers of one shape
     tolerance : float, default ROUNDING
     """
@@ -167,7 +167,7 @@ def holds(text, actual, expected, tolerance=ROUNDING):
 
 
 def compare(text, mine, theirs):
-    """Print how an array computed by hand compares with the library's: exact, to rounding, largest gap."""
+    """Print how an array computed by hand compares with the library's: equal, equal up to rounding, largest gap."""
     error = gap(mine, theirs)
     exact = bool((np.asarray(mine) == np.asarray(theirs)).all())
     rounding = error <= ROUNDING
@@ -175,12 +175,12 @@ def compare(text, mine, theirs):
 
 
 def number(name, value):
-    """Print a number that the text speaks of."""
+    """Print a number that the text mentions."""
     print(f"{name}: {float(value):.4g}")
 
 
 def record(name, value, expected, tolerance):
-    """Keep a number that the prose relies on; the tests hold it to its tolerance, committed and fresh.
+    """Record a number that the prose relies on; tests check it against its tolerance, as committed and when rerun.
 
     Parameters
     ----------
@@ -188,9 +188,9 @@ def record(name, value, expected, tolerance):
     value : float
         As measured here.
     expected : float
-        As the prose says it.
+        As stated in the prose.
     tolerance : float
-        Absolute.
+        Absolute tolerance.
     """
     value, expected, tolerance = float(value), float(expected), float(tolerance)
     kept = abs(value - expected) <= tolerance
@@ -217,12 +217,12 @@ class Claim(NamedTuple):
 
 
 def beyond(excess):
-    """Return by how much something is too much: 0 if it is not, infinity for NaN, which is no answer."""
+    """Return the amount by which something is too large: 0 if it is not, infinity for NaN, which is not an answer."""
     return max(0.0, float(excess)) if excess == excess else math.inf
 
 
 def claim(text, actual, expected, tolerance=ROUNDING, look=""):
-    """Return the `Claim` that two arrays or numbers are equal, in the sense of `gap`."""
+    """Return the `Claim` that two arrays or numbers are equal, as measured by `gap`."""
     try:
         error = gap(actual, expected)
     except ValueError as error:
@@ -231,9 +231,9 @@ def claim(text, actual, expected, tolerance=ROUNDING, look=""):
 
 
 def multiple(actual, expected):
-    """Return what is wrong with an answer that is a multiple of the right one, else nothing.
+    """Return what is wrong with an answer that is a multiple of the right one, else "".
 
-    A single number is a multiple of every other: there only the sign and the factors 2 and ½ are worth a word.
+    A single number is a multiple of any other; for it only a wrong sign and the factors 2 and ½ are worth mentioning.
     """
     factor = times(actual, expected)
     if not math.isfinite(factor) or factor == 0:
@@ -248,7 +248,7 @@ def multiple(actual, expected):
 
 
 def times(actual, expected, tolerance=1e-6):
-    """Return the number c with actual = c · expected, up to a relative error; nan if there is none."""
+    """Return the number c with actual = c · expected up to a relative error, nan if there is none."""
     if np.shape(actual) != np.shape(expected):
         return math.nan
     actual, expected = np.ravel(np.asarray(actual, dtype=float)), np.ravel(np.asarray(expected, dtype=float))
@@ -260,10 +260,10 @@ def times(actual, expected, tolerance=1e-6):
 
 
 def same(actual, wrong, tolerance=1e-9):
-    """Whether an answer is the wrong one that a known mistake gives; False if the shapes differ.
+    """Whether an answer equals the wrong one that a known mistake gives; False if the shapes differ.
 
-    Lists and tuples are compared part by part, parts that are None (the unused first ones) with None, and NaN
-    with NaN.
+    Lists and tuples are compared part by part; None (in the unused first slots) matches None, and NaN matches
+    NaN.
     """
     if any(isinstance(value, (list, tuple)) for value in (actual, wrong)):
         return len(actual) == len(wrong) and all(same(*pair, tolerance) for pair in zip(actual, wrong))
@@ -276,42 +276,42 @@ def same(actual, wrong, tolerance=1e-9):
 
 
 def slips(answer, questions, table):
-    """Yield (whether an answer is this wrong one, message) for each line of a table of wrong answers.
+    """Yield (whether an answer is this wrong one, message) for each entry of a table of wrong answers.
 
     Parameters
     ----------
     answer : function
     questions : list of tuple
-        Arguments on which an answer must agree with a wrong one to be told so.
+        Arguments on which an answer must agree with a wrong one to be identified with it.
     table : dict of message → function
-        Functions that make the mistake. One that cannot deal with a question does not fit.
+        Functions that make the mistake. One that cannot handle a question does not match.
     """
     found = [answer(*arguments) for arguments in questions]
     for message, wrong in table.items():
         try:
             yield all(same(value, wrong(*arguments)) for value, arguments in zip(found, questions)), message
-        except (ValueError, TypeError, IndexError):  # say an answer of another shape
+        except (ValueError, TypeError, IndexError):  # an answer of another shape, say
             yield False, message
 
 
 def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
-    """Judge an answer, print the verdict and return what the notebook goes on with.
+    """Judge an answer, print the verdict and return what the notebook continues with.
 
     Parameters
     ----------
     exercise : str
         Number, such as "1.2".
     answer : function, array, number or str
-        None, a function that raises NotImplementedError, or what an earlier check gave as a stand-in: not done yet.
+        None, a function that raises NotImplementedError, or an earlier check's stand-in mean that it is not done yet.
     claims : function
         From the answer to an iterable of `Claim`: the properties that define a right answer. A function's
         arguments reach it as read-only copies.
     mistakes : function, optional
         From the answer to an iterable of (whether it is this mistake, what to say), for wrong answers.
     fallback : object, optional
-        What stands in for an answer that is not right, made of the library; None: the notebook needs none.
+        What replaces an answer that is not right, made from the library; None if the notebook needs none.
     array : bool, default False
-        Whether one array is asked for: a tuple of numbers is taken for one, too.
+        Whether one array is asked for; a tuple of numbers then counts as one.
     """
     answer = answer if callable(answer) or answer is GIVEN.get(exercise) else in_form(answer)
     changed: list[bool] = []
@@ -349,12 +349,12 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
 
 
 def unanswered(answer):
-    """Whether an answer is None, or a tuple of several answers one of which is."""
+    """Whether an answer is None, or a tuple of several answers one of which is None."""
     return answer is None or (isinstance(answer, tuple) and any(part is None for part in answer))
 
 
 def require_finite(answer):
-    """Raise an error if an answer that consists of numbers holds one that is not finite, or written as text."""
+    """Raise an error if an answer made of numbers contains one that is not finite, or is written as text."""
     if isinstance(answer, (list, tuple)):
         for part in answer:
             require_finite(part)
@@ -385,10 +385,10 @@ def is_number(text):
 
 
 def guarded(answer, exercise="", changed=None, formed=None, array=False):
-    """Return a function wrapped so that it cannot change its arguments, and that asks for a result.
+    """Return a function wrapped so that it cannot change its arguments and must return a result.
 
-    It gets copies of lists. Whether it has changed one is appended to `changed`, a list, at each call; and to `formed`,
-    whether its result is an array, or several, in another form.
+    It receives copies of lists. At each call, whether it has changed one is appended to the list `changed`, and whether
+    its result consists of arrays in another form, to the list `formed`.
     """
     if not callable(answer):
         return answer
@@ -411,7 +411,7 @@ def guarded(answer, exercise="", changed=None, formed=None, array=False):
 
 
 def with_form(answer, array=False):
-    """Return an answer whose results come in the form in which they were checked."""
+    """Return an answer whose results have the form in which they were checked."""
     @functools.wraps(answer)
     def own(*arguments, **named):
         return in_form(answer(*arguments, **named), array)
@@ -419,14 +419,14 @@ def with_form(answer, array=False):
 
 
 def parts(value):
-    """Return all that is in a list, and in the lists in it."""
+    """Return all items of a list, including those of nested lists."""
     return [inner for part in value for inner in (parts(part) if isinstance(part, list) else [part])]
 
 
 def in_form(value, array=False):
-    """Return a result as arrays where it means them: a matrix, lists of numbers or of rows, what a loop yields.
+    """Return a result as arrays where arrays are meant: from a matrix, lists of numbers or rows, or an iterator.
 
-    Where one `array` is asked for, a tuple of numbers is one.
+    If one `array` is asked for, a tuple of numbers counts as one.
     """
     if array and type(value) is tuple:
         value = list(value)
@@ -445,7 +445,7 @@ def in_form(value, array=False):
 
 
 def is_array(value):
-    """Whether lists are an array: of numbers, or of rows of one length; a tuple of numbers alone stays one."""
+    """Whether lists form an array of numbers, or of rows of equal length; a mere tuple of numbers does not."""
     if not len(value) or (isinstance(value, tuple) and np.ndim(value[0]) == 0):
         return False
     if all(isinstance(part, numbers.Real) or (isinstance(part, np.ndarray) and part.ndim == 0) for part in value):
@@ -473,7 +473,7 @@ def read_only(value):
 # ---- stand-ins are no answers
 
 class TakenError(Exception):
-    """An answer has called a function of the checks."""
+    """An answer has called a function that belongs to the checks."""
 
 
 class NoResultError(Exception):
@@ -489,12 +489,12 @@ class NotFiniteError(Exception):
 
 
 ASKED: list[str] = []  # the exercises whose answers are running, innermost last; "" while a check itself does
-GIVEN: dict[str, Any] = {}  # what stands in for an answer, by exercise
+GIVEN: dict[str, Any] = {}  # the stand-in for an answer, by exercise
 
 
 @contextlib.contextmanager
 def asking(exercise):
-    """Note that the answer to an exercise runs ("": the course's own code)."""
+    """Note in the block that the answer to an exercise is running ("" for the course's own code)."""
     ASKED.append(exercise)
     try:
         yield
@@ -503,7 +503,7 @@ def asking(exercise):
 
 
 def closed(function, exercise=None):
-    """Return a function that raises `TakenError` if an answer calls it: any answer, or that to one exercise."""
+    """Return a function that raises `TakenError` if it is called by any answer, or by the answer to one exercise."""
     @functools.wraps(function)
     def own(*arguments, **named):
         if ASKED and ASKED[-1] and exercise in (None, ASKED[-1]):
@@ -514,14 +514,14 @@ def closed(function, exercise=None):
 
 
 def close_to_answers(namespace):
-    """Close all functions that a module of checks defines to answers; the last line of each such module."""
+    """Make all functions defined by a module of checks refuse calls from answers; the module's last line."""
     for name, value in list(namespace.items()):
         if isinstance(value, types.FunctionType) and value.__module__ == namespace["__name__"]:
             namespace[name] = closed(value)
 
 
 def stand_in(exercise, fallback):
-    """Return what stands in for an answer: no answer to its own exercise, and an object that is known again."""
+    """Return the stand-in for an answer: unusable as an answer to its own exercise, and a recognisable object."""
     if callable(fallback):
         return closed(fallback, exercise)
     return np.int64(fallback) if isinstance(fallback, int) else fallback  # Python has one object for each small int
@@ -530,7 +530,7 @@ def stand_in(exercise, fallback):
 # ---- what a verdict says
 
 def explained(error):
-    """Return one line about an exception of a student's code."""
+    """Return one line about an exception raised by a student's code."""
     if isinstance(error, TakenError):
         return TAKEN
     if isinstance(error, NoResultError):
@@ -547,24 +547,24 @@ def explained(error):
 
 
 def by_check(error):
-    """Whether a check itself has raised an error, about what an answer is or has returned."""
+    """Whether an error was raised by a check itself, about an answer or what it has returned."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     inside = any(frame.f_code.co_name == "ask" and frame.f_globals is globals() for frame in frames)
     return not inside and frames[-1].f_globals["__name__"].startswith((__name__, "minilift.course.exercises."))
 
 
 def diagnosis(answer, mistakes):
-    """Return what the first known mistake that fits says, or nothing."""
+    """Return the message of the first known mistake that fits, or ""."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return next((message for fits, message in mistakes(answer) if fits), "") if mistakes else ""
-    except Exception:  # a wrong answer may be anything: then there is no diagnosis, and the verdict stands
+    except Exception:  # a wrong answer may be anything; then there is no diagnosis, but the verdict stands
         return ""
 
 
 def located(claims):
-    """Return which property fails first, which one still holds before it, and where to look."""
+    """Return which property fails first, which property before it still holds, and where to look."""
     k = next(k for k, each in enumerate(claims) if not each.holds)
     if claims[k].look.startswith((SIGN, FACTOR)):
         return f"{claims[k].look}, in '{claims[k].text.strip()}'"
@@ -576,13 +576,13 @@ def located(claims):
 
 
 def rough(claim):
-    """Return what is said where an answer is right but for some digits."""
+    """Return the message for an answer that is right except for some digits."""
     return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
             "small number added somewhere, or does an iteration stop too early?")
 
 
 def nearly_right(claims):
-    """Return what is said where an equation that is to hold up to rounding fails by little, else nothing."""
+    """Return the message for an equation that should hold up to rounding and fails only slightly, else ""."""
     failed = next((each for each in claims if not each.holds), None)
     little = failed is not None and 1e-13 < failed.tolerance <= 1e-8 and failed.error <= ROUGHLY
     return rough(failed) if little and all(each.error <= 1e-2 for each in claims) else ""
@@ -611,7 +611,7 @@ def verdict(exercise, status, claims, message, has_fallback):
 COLORS = {"black": plots.BLACK, "orange": plots.ORANGE, "sky": plots.SKY, "green": plots.GREEN, "yellow": plots.YELLOW,
           "blue": plots.BLUE, "vermillion": plots.VERMILLION, "purple": plots.PURPLE, "grey": plots.GREY}
 
-LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its look from
+LOOKS = {  # the method in plots.METHOD_STYLE whose look a name in the notebooks uses
     "BackProp": "backprop", "ProxProp exact": "proxprop", "ProxProp cg1": "cg1", "ProxProp cg3": "cg3",
     "ProxProp cg5": "cg5", "ProxProp cg10": "cg10", "LocoProp-S": "locoprop-s", "LocoProp-M": "locoprop-m",
     "SIBP": "semi-implicit", "explicit": "backprop", "implicit": "proxprop",
@@ -620,7 +620,7 @@ LOOKS = {  # which method of plots.METHOD_STYLE a name in the notebooks has its 
 }
 METHODS = {name: tuple(plots.METHOD_STYLE[look][key] for key in ("color", "linestyle", "marker"))
            for name, look in LOOKS.items()}
-METHODS["exact"] = (plots.GREY, "--", "")  # a curve that methods try to follow
+METHODS["exact"] = (plots.GREY, "--", "")  # the curve that methods try to follow
 
 
 def method_style(name):
@@ -646,13 +646,13 @@ def style():
 
 
 def show(fig, alt):
-    """Show a figure with the text that stands for it (for readers who cannot see it), and close it.
+    """Show a figure with a text alternative (for readers who cannot see it), and close it.
 
     Parameters
     ----------
     fig : matplotlib figure
     alt : str
-        What the figure shows and what is to be seen in it, one or two sentences.
+        What the figure shows and what can be seen in it, in one or two sentences.
     """
     import matplotlib.pyplot as plt
     file = io.BytesIO()
@@ -666,7 +666,7 @@ def show(fig, alt):
 
 
 def contours(ax, function, x, y, levels=12):
-    """Draw contours of function(points (n, 2)) -> (n,), log-spaced from its least value, equal aspect."""
+    """Draw contours of function(points (n, 2)) -> (n,), log-spaced from its least value, with equal aspect."""
     points = np.stack(np.meshgrid(x, y), axis=-1)
     values = function(points.reshape(-1, 2)).reshape(points.shape[:2])
     least, span = values.min(), np.ptp(values)
@@ -677,7 +677,7 @@ def contours(ax, function, x, y, levels=12):
 
 
 def band(ax, x, runs, name, ceiling=None, row=0, survivors=False, **plot):
-    """Draw the median of several runs and their range; where any diverged, a cross on the top edge or above it.
+    """Draw the median of several runs and their range, and where any diverged a cross on the top edge or above it.
 
     Parameters
     ----------
@@ -686,15 +686,15 @@ def band(ax, x, runs, name, ceiling=None, row=0, survivors=False, **plot):
     runs : array (seeds, k)
         Non-finite where a run diverged.
     name : str
-        A method of `METHODS`, which gives the style.
+        A method in `METHODS`, which defines the style.
     ceiling : float, optional
         Values above it count as diverged too.
     row : int, default 0
-        In which row the crosses stand, 0 being the top edge: one row a method, and no cross hides another.
+        The row of the crosses, 0 being the top edge; with one row per method no cross hides another.
     survivors : bool, default False
-        Whether the runs that did not diverge are drawn below the crosses too, as open circles.
+        Whether the runs that did not diverge are also drawn below the crosses, as open circles.
     **plot
-        Arguments of ax.plot that take the place of the style's.
+        Arguments of ax.plot that replace those of the style.
     """
     x, runs = np.asarray(x, dtype=float), np.array(runs, dtype=float)
     runs[~np.isfinite(runs) | (runs > (math.inf if ceiling is None else ceiling))] = np.nan

@@ -1,10 +1,10 @@
 r"""Measurements: ``minilift bench step | profile | solve | scale | memory | race | ranks | import``.
 
 Contenders take turns, A B A B, in one process with a fixed number of threads; ratios are formed pair by pair,
-within a round, and reported with their range. The measure of a step is the machine's own limit: the time that
+within a round, and reported with their range. A step is measured against the machine's own limit: the time that
 the bare matrix products of that step take in the same rounds (see `minilift.lab.contenders`). The share of the limit
-is that time over the time of the whole step: forward pass, loss, directions and optimizer, checks of the input
-included. Factorisations are no products: they count against the share.
+is that time divided by the time of the whole step: forward pass, loss, directions and optimizer, including checks of
+the input. Factorisations are not products: they count against the share.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from minilift.support.options import check_counts, command_line, naming, whole, 
 from minilift.support.processes import THREAD_VARIABLES, own_process, same_modules
 from minilift.support.terminal import about, exit_code_of, note, watched
 
-SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for some 30 ms after their last product
-TURN = 0.05  # seconds that a turn takes at least, in whole steps
+SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for about 30 ms after their last product
+TURN = 0.05  # seconds that a turn takes at least; it consists of whole steps
 
 
 # ------------------------------------------------------------------------------------------- the clock
 
 
 def take_turns(field, rounds, title="", shown=()):
-    """Return {name: seconds a step in each round}: those in the field take turns, a pause between libraries.
+    """Return {name: seconds a step in each round}; the contenders take turns, with a pause between libraries.
 
     A turn is as many steps as fill `TURN` seconds; its time is divided by their number. The first turn is not counted.
-    `shown` are names that a line is written for where there is no terminal.
+    `shown` are the names for which a line is written if there is no terminal.
     """
     repeats, began = {}, time.perf_counter()
     for name, entrant in field.items():
@@ -64,7 +64,7 @@ def take_turns(field, rounds, title="", shown=()):
         seconds(entrant, repeats[name] - 1)
     times = {name: [] for name in field}
     for number in range(rounds):
-        left = (rounds - number) * (time.perf_counter() - began) / max(1, number)  # the first turns are one, too
+        left = (rounds - number) * (time.perf_counter() - began) / max(1, number)  # the first turns are a round, too
         progress(f"{title}: round {number + 1} of {rounds}, {about(left)} to go", line=bool(shown) or number == 0)
         began = began if number else time.perf_counter()
         for _, entries in itertools.groupby(field.items(), lambda entry: entry[1].library):
@@ -75,7 +75,7 @@ def take_turns(field, rounds, title="", shown=()):
 
 
 def seconds(entrant, repeats):
-    """Return the mean time of a step over some in a row."""
+    """Return the mean time of a step over several in a row."""
     entrant.wait()
     start = time.perf_counter()
     for _ in range(repeats):
@@ -90,10 +90,10 @@ def summary(values):
 
 
 def measured_rows(options, take_part, row):
-    """Return the rows of each network, on which a field takes turns with the bare matrix products that it needs.
+    """Return the rows of each network, on which contenders take turns with the bare matrix products that they need.
 
-    `take_part` takes a problem, the options and images (or None). It returns the field, {name: `Timed`}, and how often
-    each product is needed, for those of the field that need any. `row` makes a row, see `step_row`.
+    `take_part` takes a problem, the options and images (or None). It returns the contenders, {name: `Timed`}, and how
+    often each product is needed, for those contenders that need any. `row` makes a row, see `step_row`.
     """
     rows, images = [], load_images(options["data"])
     for network in options["network"]:
@@ -112,8 +112,8 @@ def measured_rows(options, take_part, row):
 
 
 SHARE = "share of the limit"
-# What was aimed at: the largest ratio to another contender, the smallest share of the limit, or the most
-# milliseconds. The results are shown beside it, and it has no influence on them.
+# What was aimed at: the largest ratio to another contender, the smallest share of the limit, or the largest number of
+# milliseconds. The targets are shown beside the results and have no influence on them.
 TARGETS = {
     ("wide", "BackProp"): {"÷ PyTorch": 0.85, "÷ PyTorch fused": 1.0, SHARE: 0.85},
     ("wide", "ProxProp exact"): {"÷ BackProp": 1.2, "÷ PyTorch": 1.0, SHARE: 0.75},
@@ -135,20 +135,20 @@ TARGETS = {
 
 
 def whole_steps(problem, options, images):
-    """Return a whole training step of each contender, and the products in it."""
+    """Return a whole training step of each contender, and the matrix products in it."""
     field = entrants(problem, options, options["contender"], images)
     return field, {name: step_products(name, problem, options["backend"]) for name in field}
 
 
 def entrants(problem, options, names, images=None):
-    """Return {name: `Timed`} of those contenders that can run here."""
+    """Return {name: `Timed`} for the contenders that can run here."""
     field = {name: timed_step(problem, name, options["backend"], images) for name in names}
     return {name: one for name, one in field.items() if one is not None}
 
 
 @naming("--data")
 def load_images(path):
-    """Return {network: images}, a file's X_train for the networks made for CIFAR-10; empty if there is no file."""
+    """Return {network: images}, with a file's X_train for the networks made for CIFAR-10; empty without a file."""
     if path is None:
         return {}
     X, least = read_npz(existing(path)).get("X_train"), PROBLEMS["wide"].batch
@@ -174,13 +174,13 @@ def step_row(network, name, times, limits):
 
 
 def target(what, bound, reached):
-    """Return a target with the number that was reached, and whether that meets it."""
+    """Return a target with the number that was reached, and whether it meets the target."""
     side, meets = ("at least", ge) if what == SHARE else ("at most", le)
     return {"what": what, side: bound, "reached": reached, "met": meets(reached, bound)}
 
 
 def step_table(rows):
-    """Return the results as text, one block for each network, the targets below."""
+    """Return the results as text, one block for each network, with the targets below."""
     return blocks(rows, step_cells, lambda block: [target_line(row, one) for row in block for one in row["targets"]])
 
 
@@ -208,7 +208,7 @@ def describe(network):
 
 
 def step_cells(block):
-    """Return the rows of one network as a table of text, the head first."""
+    """Return the rows of one network as a table of text cells, the head first."""
     ratios = {f"÷ {other}": lambda row, other=other: timing(row["ratios"].get(other), 1, 2)
               for other in ("BackProp", "PyTorch", "PyTorch fused") if any(other in row["ratios"] for row in block)}
     return table(block, {"": "{contender}", "ms a step": lambda row: timing(row["seconds"], 1e3), **ratios,
@@ -229,7 +229,7 @@ def timing(values, factor=1.0, digits=None):
 
 
 def step_parts(problem, options, images):
-    """Return the parts of a BackProp step, each by itself, and the products in them."""
+    """Return the parts of a BackProp step, each timed separately, and the products in them."""
     net, method, optimizer = problem.network(options["backend"]), BackProp(), contenders.outer(problem)
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
@@ -246,12 +246,12 @@ def step_parts(problem, options, images):
 
 
 def part_row(network, part, times, limits):
-    """Return the results of one part of a step: seconds, and those of the bare products in it."""
+    """Return the results of one part of a step: its seconds, and those of the bare products in it."""
     return {"network": network, "contender": part, "seconds": summary(times[part]), "limit": summary(limits[part])}
 
 
 def profile_cells(block):
-    """Return the parts of a step of one network as a table of text, the head first, their sum last."""
+    """Return the parts of a step of one network as a table of text cells, the head first and their sum last."""
     times, bare = (np.array([row[key]["median"] for row in block]) * 1e3 for key in ("seconds", "limit"))
     return [["", "ms", "bare products, ms", "the rest, ms"],
             *([row["contender"], timing(row["seconds"], 1e3, 3), f"{products:.3f}", f"{rest:.3f}"]
@@ -269,14 +269,14 @@ SOLVERS = {"exact": lambda gram, g: damped_solve(gram, g, 1.0),
 
 
 def predicted_flops(solver, side, rows, n_in, n_out):
-    """Return the flops of a local solve with its Gram matrix and the product that lifts it."""
+    """Return the flops of a local solve, including its Gram matrix and the product that lifts the result."""
     s, other = (rows, n_in + 1) if side == "sample" else (n_in + 1, rows)
     solve = s**3 + 2 * s**2 * n_out if solver == "exact" else 5 * 2 * s**2 * n_out
     return s**2 * other + solve + 2 * rows * n_in * n_out
 
 
 def solve_contender(solver, side, rows, n_in, n_out, backend):
-    """Return the local solve of one map on one side, its Gram matrix included."""
+    """Return the local solve of one map on one side, including its Gram matrix."""
     xp, rng = get_module(backend), np.random.default_rng(0)
     phi = Linear(n_in, n_out)
     a, g = (xp.asarray(rng.random((rows, n), dtype=np.float32)) for n in (n_in, n_out))
@@ -284,7 +284,7 @@ def solve_contender(solver, side, rows, n_in, n_out, backend):
 
 
 def bench_solve(options):
-    """Measure the local solves on either side, one size varied at a time."""
+    """Measure the local solves on both sides, varying one size at a time."""
     rows, ways = [], list(itertools.product(SOLVERS, ("sample", "parameter")))
     for varied, size in itertools.product(BASE, some(SIZES, options)):
         shape = {**BASE, varied: size}
@@ -301,7 +301,7 @@ def bench_solve(options):
 
 
 def some(sizes, options):
-    """Return all sizes with --all, else those that are quick: the first three."""
+    """Return all sizes with --all, else the quick ones: the first three."""
     return sizes if options["all"] else sizes[:3]
 
 
@@ -359,7 +359,7 @@ def bench_scale(options):
 
 
 def traced_bytes(entrant):
-    """Return the peak memory of a step, in bytes of host arrays, without what was there before."""
+    """Return the peak memory of a step, in bytes of host arrays beyond what was allocated before."""
     tracemalloc.start()
     entrant.step()
     peak = tracemalloc.get_traced_memory()[1]
@@ -383,7 +383,7 @@ def scale_table(rows):
 
 
 def bench_memory(options):
-    """Measure the peak memory of a process that does three steps, one process for each contender."""
+    """Measure the peak memory of a process that takes three steps, one process for each contender."""
     rows = []
     for network, name in itertools.product(options["network"], options["contender"]):
         progress(f"{network}: {name}", line=True)
@@ -398,7 +398,7 @@ def bench_memory(options):
 
 
 def peak_memory(options):
-    """Return the peak resident memory of this process, in bytes, after three steps; None for no contender."""
+    """Return the peak resident memory of this process, in bytes, after three steps; None if nothing can run."""
     one = timed_step(PROBLEMS[options["network"]], options["contender"], options["backend"])
     if one is None:
         return None
@@ -412,7 +412,7 @@ def peak_memory(options):
 
 
 def memory_table(rows):
-    """Return peaks as text."""
+    """Return the peak memories as text."""
     cells = table(rows, {"network, contender": "{network}, {contender}", "MB": lambda row: f"{row['bytes'] / 1e6:.0f}",
                          "÷ PyTorch": lambda row: "–" if row["÷ PyTorch"] is None else f"{row['÷ PyTorch']:.2f}"})
     return "\n".join(["", "peak resident memory of a process of its own, libraries included, in three steps",
@@ -423,7 +423,7 @@ def memory_table(rows):
 
 
 HEAVY = ("scipy", "matplotlib", "cupy", "torch", "sklearn", "pooch", "tqdm")
-IMPORT_SECONDS = 0.25  # aimed at
+IMPORT_SECONDS = 0.25  # the target
 IMPORT_PROGRAM = """{paths}
 import json, sys, time
 start = time.perf_counter()
@@ -433,7 +433,7 @@ print(json.dumps([time.perf_counter() - start, [m for m in {heavy} if m in sys.m
 
 
 def bench_import(options):
-    """Measure importing minilift in a fresh interpreter, beside other libraries, and see what it loads."""
+    """Measure the import of minilift in a fresh interpreter, beside other libraries, and see what it loads."""
     runs = {name: [] for name in ("minilift", *LIBRARIES) if importlib.util.find_spec(name.split(".")[0]) is not None}
     for number in range(options["rounds"]):
         progress(f"import: round {number + 1} of {options['rounds']}", line=True)
@@ -470,7 +470,7 @@ def bench_race(options):
 
 
 def bench_ranks(options):
-    """Measure steps on one rank to four of this machine, and hold the cost model against them."""
+    """Measure steps on one to four ranks of this machine, and compare the cost model with them."""
     return ranks_rows(options, progress)
 
 
@@ -480,12 +480,12 @@ def bench_ranks(options):
 QUICK = ["small"]  # the networks that are measured without --all
 DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
             "batch": None, "cluster": None, "rounds": 7}
-BELONGS = {  # the benchmarks that an option is for, where it is not for all
+BELONGS = {  # the benchmarks that an option applies to, if not to all
     "network": ("step", "profile", "memory", "race", "ranks"), "contender": ("step", "scale", "memory", "race"),
     "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
     "batch": ("ranks",), "cluster": ("race",), "rounds": ("step", "profile", "solve", "scale", "ranks", "import")}
 SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90}
-LARGE = 600  # seconds that all networks or many rounds take at least
+LARGE = 600  # seconds that a run with all networks or many rounds takes at least
 
 
 def add_arguments(parser):
@@ -516,7 +516,7 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    """Check the options and measure in a fresh process, whose libraries see the number of threads in time."""
+    """Check the options and measure in a fresh process, so that its libraries see the number of threads in time."""
     options = checked_options(arguments)
     note(f"bench {options['what']}: {lasting(options)}; then a table, and files in {options['output']}")
     return fresh_process(options).returncode
@@ -536,7 +536,7 @@ def lasting(options):
 
 
 def checked_options(arguments):
-    """Return the options as a dict that can be written down, or raise an error that says what is wrong."""
+    """Return the options as a dict that can be serialised, or raise an error that says what is wrong."""
     options, racing, ranks = vars(arguments), arguments.what == "race", arguments.what == "ranks"
     for option, kinds in BELONGS.items():
         if options[option] != DEFAULTS[option] and options["what"] not in kinds:
@@ -565,13 +565,13 @@ def checked_options(arguments):
 
 
 def fresh_process(options, **more):
-    """Run this module with the options in a process of its own, libraries held to the number of threads."""
+    """Run this module with the options in its own process, with libraries limited to the number of threads."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options["threads"]))}
     return subprocess.run(own_process("minilift.lab.bench", json.dumps(options)), env=environment, check=False, **more)
 
 
 def measure(options):
-    """Measure, print and write the results of one kind, in the process that was made for it; return the exit code."""
+    """Measure, print and write the results of one kind, in the process started for it; return the exit code."""
     if options["what"] == "peak":
         print(json.dumps(peak_memory(options)))
         return 0
@@ -598,7 +598,7 @@ def measure(options):
 def write(path, about, rows, table_of, figure_of):
     """Write results to path.json, .txt and .png, the numbers before table and figure are made; return the text.
 
-    Earlier results are kept under other names.
+    Earlier results are kept under different names.
     """
     numbers, text_file, figure = (path.with_suffix(suffix) for suffix in (".json", ".txt", ".png"))
     for earlier in filter(Path.exists, (numbers, text_file, figure)):
@@ -611,7 +611,7 @@ def write(path, about, rows, table_of, figure_of):
 
 
 def heading(about):
-    """Return the lines that say where and how it was measured."""
+    """Return the lines that say where and how the results were measured."""
     at = about["machine"]
     load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
@@ -624,7 +624,7 @@ def heading(about):
 
 
 def busy(at):
-    """Return a warning if the machine was at work in the minute before the measurement began."""
+    """Return a warning if the machine was busy in the minute before the measurement began."""
     load = at["load before"][0] if at["load before"] else 0.0
     warning = (f"WARNING: the machine was busy in the minute before (load {load:.1f}); if that work went on, times, "
                "ratios and verdicts below are not to be relied on")
@@ -632,7 +632,7 @@ def busy(at):
 
 
 def progress(text, line=False):
-    """Show on a terminal what is being done; elsewhere only what is worth a line."""
+    """Show the progress on a terminal; elsewhere write only what is worth a line."""
     if watched():
         print(f"\r{text:<70}", end="\r" if text == "" else "", file=sys.stderr, flush=True)
     elif line:
@@ -640,7 +640,7 @@ def progress(text, line=False):
 
 
 step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
-MEASURES = {  # of each benchmark: what measures its rows, and what makes a text and a figure of them
+MEASURES = {  # for each benchmark, the functions that measure its rows, and make a text and a figure of them
     "step": (partial(measured_rows, take_part=whole_steps, row=step_row), step_table, step_figure),
     "profile": (partial(measured_rows, take_part=step_parts, row=part_row), partial(blocks, cells=profile_cells),
                 step_figure),

@@ -1,17 +1,17 @@
 r"""`minilift compare`: one small network trained with every method, side by side.
 
 All methods start from the same parameters and see the same batches. Each is tried with every step size of one grid,
-the same for all, in short runs: of a quarter of the epochs, or until the loss after an epoch is above its start. One
+the same for all, in short runs: a quarter of the epochs, or until the loss after an epoch exceeds the initial one. One
 step size is chosen by the worst *training* loss over the seeds (`minilift.lab.runs.trusted_step`) and run in full with
-the same seeds. A step size is tried with the first seed, and with the others only where they can matter for the choice
+the same seeds. A step size is tried with the first seed, and with the others only if they can affect the choice
 (`minilift.lab.runs.undecided_steps`). The test set is used once, at the end.
 
-What the step size is: methods that give a direction (BackProp, ProxProp, a method of the user's) hand it to the
-optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters themselves; theirs is
-the step size of their targets (gamma, eta), and ``SGD(lr=1)`` takes exactly the step they propose. The optimizer is
-plain SGD by default: then no method remembers anything between batches, and what differs is the local problem alone.
-For the same reason LocoProp takes plain local steps here; its authors' program uses RMSProp with momentum
-(``locoprop-m-rmsprop``).
+The meaning of the step size depends on the method. Methods that return a direction (BackProp, ProxProp, a user's
+method) hand it to the optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters
+themselves; what is searched is the step size of their targets (gamma, eta), and ``SGD(lr=1)`` takes exactly the step
+they propose. By default the optimizer is plain SGD: then no method remembers anything between batches, and the methods
+differ in the local problem alone. For the same reason LocoProp takes plain local steps here; its authors' program uses
+RMSProp with momentum (``locoprop-m-rmsprop``).
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ from minilift.training.names import OPTIMIZERS
 
 STEPS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 DIGITS = 2  # significant digits; further ones differ from machine to machine
-ABOVE = 1.05  # a loss is above its start if it is more than so many times as high; a dead network stays at its start
-LARGE_INPUT = 10  # above which networks train badly, and a table wants to be standardized
-LEARNS = 0.99  # of the loss before training: what does not come below it has learned nothing
-MANY_CLASSES = 20  # up to which targets that are whole numbers from 0 are taken for labels, perhaps
+ABOVE = 1.05  # a loss is above its start if it exceeds this multiple of it; a dead network stays at its start
+LARGE_INPUT = 10  # inputs above which networks train badly, so that a table should be standardized
+LEARNS = 0.99  # a method has learned something if its loss falls below this share of the loss before training
+MANY_CLASSES = 20  # targets that are whole numbers from 0 may be labels, if there are no more than this
 SEARCH_SHARE = 4  # a run of the search has a quarter of the epochs, at least one
 FAMILY = ("backprop", "proxprop", "bcd", "bcd:variables=forward", "admm:variables=forward", "dladmm", "mac", "fenchel",
           "lpom", "lifted-bregman", "predictive-coding", "target-propagation", "foof", "kfac", "gauss-newton")
-FAMILY_OPTIONS = {  # in the place of defaults: some members solve every block by Newton's method, and take their time
+FAMILY_OPTIONS = {  # in place of the defaults: some members solve every block by Newton's method, which is slow
     "samples": 500, "epochs": 8, "repeats": 1, "steps": (0.03, 0.1, 0.3, 1, 3, 10, 30, 100)}
 DEFAULT_METHODS = ("backprop", "proxprop", "cg3", "locoprop-s", "locoprop-m", "semi-implicit")
 DEFAULTS = {"samples": 2000, "epochs": 20, "repeats": 3, "steps": STEPS}
@@ -94,7 +94,7 @@ function propose(block) that returns the step in theta, or a subclass of Method.
 
 
 def add_task(parser, examples, samples, threads):
-    """Declare the options that say what is trained; return what declares others, and what declares counts."""
+    """Declare the options that say what is trained; return functions that declare further options and counts."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"{examples}\n\n{own_settings()}"
     add, count = parser.add_argument, partial(parser.add_argument, type=whole, metavar="N")
@@ -127,7 +127,7 @@ def add_task(parser, examples, samples, threads):
 
 
 def own_settings():
-    """Return lines with what the names stand for whose settings are not their class's defaults."""
+    """Return lines that explain the names whose settings differ from their class's defaults."""
     made = {}
     for name, method in METHODS.items():
         parameters = inspect.signature(method.factory).parameters
@@ -162,7 +162,7 @@ def add_arguments(parser):
 
 
 def fill_in(arguments):
-    """Give options that were not given their defaults, which are others for the family."""
+    """Set options that were not given to their defaults, which are different for the family."""
     for name, value in (FAMILY_OPTIONS if "family" in arguments.methods else DEFAULTS).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
@@ -188,7 +188,7 @@ def run(arguments):
     print(task.describe(), *task.remarks(), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         epochs = epochs_of_each(task, len(set(arguments.steps)), len(seeds))
-        needed = sum(seconds_needed(task, contender, epochs) for contender in contenders)  # which refuses what it must
+        needed = sum(seconds_needed(task, contender, epochs) for contender in contenders)  # may raise an error
         if not arguments.quiet:
             note(f"{about(needed)}; then two tables and the figure {arguments.output}")
         with cluster(arguments.cluster):
@@ -208,7 +208,7 @@ def run(arguments):
 
 @naming("--output", Exception)
 def check_figure(path):
-    """Raise an error now, not after all runs, if no figure can be made for a file: .pgf, say, wants a LaTeX."""
+    """Raise an error now, not after all runs, if a figure cannot be saved to a file: .pgf, say, needs LaTeX."""
     figure = plots.new_figure(1, 1)
     figure.suptitle("x")
     figure.savefig(io.BytesIO(), format=plots.checked_format(path))
@@ -234,9 +234,9 @@ class Task:
     epochs, batch : int
     backend : str
     net : str
-        One of `NETS`. Of a convolutional network `widths` are the channels.
+        One of `NETS`. For a convolutional network, `widths` are the channels.
     given : Dataset or None
-        The data before they were standardized, None if they are as they were.
+        The data before standardization; None if they have not been standardized.
     """
 
     data: datasets.Dataset
@@ -266,13 +266,13 @@ class Task:
 
     @property
     def search_epochs(self):
-        """Length of a run of the search."""
+        """The number of epochs of a run of the search."""
         return max(1, self.epochs // SEARCH_SHARE)
 
     def run(self, contender, job, bar, search):
         """Do a run of a contender and return its record; the bar, if there is one, counts its epochs.
 
-        A run of the search is short, ends at once where the loss is above its start, and leaves the test set alone.
+        A run of the search is short, ends as soon as the loss is above its start, and does not use the test set.
         """
         def after_epoch(row, net, history):
             if bar is not None:
@@ -296,11 +296,11 @@ class Task:
                 f"{self.epochs} epoch{'s' * (self.epochs > 1)}, batch {self.batch}, {self.optimizer_name}")
 
     def remarks(self):
-        """Return lines on what may not be meant so, or is needed to read the numbers."""
+        """Return lines about settings that may be unintended, or about what is needed to read the numbers."""
         data, lines = self.data, []
         X, y = data.X_train, data.y_train
         if self.given is None and max(X.max(), -X.min()) > LARGE_INPUT:
-            table = self.net in ("mlp", "resnet") and not np.array_equal(X, y)  # no autoencoder
+            table = self.net in ("mlp", "resnet") and not np.array_equal(X, y)  # not an autoencoder
             advice = "with --standardize each has mean 0 and deviation 1" if table else "smaller ones train sooner"
             lines.append(f"The inputs reach from {X.min():.3g} to {X.max():.3g}; {advice}.")
         if data.n_classes:
@@ -342,7 +342,7 @@ def make_task(arguments):
     known_name("--backend", arguments.backend, BACKENDS)
     task = Task(data, layers, activation, loss(), lambda lr: optimizer(lr, **options), arguments.optimizer,
                 arguments.epochs, arguments.batch, arguments.backend, arguments.net, given)
-    with naming("--optimizer", ArithmeticError):  # what is wrong is wrong now, not after a minute
+    with naming("--optimizer", ArithmeticError):  # an error is reported now, not after a minute
         task.optimizer(1.0)
     with naming("--layers", MemoryError):
         net = task.network(arguments.seed)
@@ -367,7 +367,7 @@ def load_data(arguments):
 
 
 def layers_of(arguments, data):
-    """Return the widths of all layers (of a convolutional network its channels), or raise an error."""
+    """Return the widths of all layers (for a convolutional network, its channels), or raise an error."""
     n_in, hidden, unit = before_output(arguments, data)
     n_out = data.n_classes or data.y_train.shape[1]
     layers, net = arguments.layers or [n_in, *hidden, n_out], arguments.net
@@ -388,7 +388,7 @@ def layers_of(arguments, data):
 
 
 def before_output(arguments, data):
-    """Return the number of inputs (channels, inputs at a step), the default hidden widths and the inputs' name."""
+    """Return the number of inputs (channels, or inputs at a step), the default hidden widths and the inputs' name."""
     net, shape = known_name("--net", arguments.net, NETS), data.image_shape
     if net != "mlp" and arguments.autoencoder:
         raise ValueError(f"--autoencoder: expected --net mlp, which has a code layer, got {net}")
@@ -406,7 +406,7 @@ def before_output(arguments, data):
 
 
 def in_steps(data, n_in):
-    """Return the data set with the features of a sample cut into steps of time, (N, T, n_in)."""
+    """Return the data set with the features of each sample cut into time steps, (N, T, n_in)."""
     features = data.X_train.shape[1]
     if features % n_in:
         raise ValueError(f"--layers: the {features} features of {data.name} do not divide into steps of {n_in}")
@@ -415,12 +415,12 @@ def in_steps(data, n_in):
 
 
 def filter_size(image_shape):
-    """Return the rows and columns of a convnet's filters: the paper's 5, or 3 for images as small as the digits."""
+    """Return the size of a convnet's square filters: the paper's 5, or 3 for images as small as the digits."""
     return 5 if min(image_shape[:2]) >= 16 else 3
 
 
 def parse_methods(specs):
-    """Return the contenders of different texts; where two have one NAME, their labels are the whole texts."""
+    """Return the contenders of different texts; if two have the same NAME, their labels are the whole texts."""
     contenders = {spec: parse_method(spec) for spec in specs}
     labels = [contender.label for contender in contenders.values()]
     return [contender._replace(label=spec) if labels.count(contender.label) > 1 else contender
@@ -430,7 +430,7 @@ def parse_methods(specs):
 def parse_method(spec, what="--methods"):
     """Return the `Contender` of 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME', given to the option `what`.
 
-    Its label is the text, or for a file NAME alone, unless a method of ours is called so.
+    Its label is the text, or for a file just NAME, unless one of our methods has that name.
     """
     if re.fullmatch(r".+\.py:\w+", spec):
         with naming(what):
@@ -446,7 +446,7 @@ def parse_method(spec, what="--methods"):
     known = METHODS[name]
     check_options(f"{what}: {name}", known.factory, options, taken=(known.argument,))
     contender = known._replace(label=spec, options={**known.options, **options})
-    with naming(what, ArithmeticError):  # an argument that is out of range is an error now
+    with naming(what, ArithmeticError):  # an argument out of range is reported now
         contender.make(1.0, SGD)
     return contender
 
@@ -455,7 +455,7 @@ def parse_method(spec, what="--methods"):
 
 
 def run_elsewhere(task, by_label, threads, search, job):
-    """Do a run on a worker of a cluster, with so many threads, and return its record."""
+    """Do a run on a worker of a cluster, with the given number of threads, and return its record."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(threads, user_api="blas"):
@@ -472,11 +472,11 @@ def compare(task, contenders, steps, seeds, progress=True, threads=1):
     steps : sequence of float
         The grid of step sizes.
     seeds : sequence of int
-        Of parameters and batches, in the search and in the full runs.
+        Seeds of parameters and batches, in the search and in the full runs.
     progress : bool, default True
-        Show a progress bar, or where there is no terminal a line for each method.
+        Show a progress bar or, if there is no terminal, a line for each method.
     threads : int, default 1
-        Of NumPy in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
+        Threads of NumPy in each run, if the workers of a cluster do the runs (see `minilift.lab.runs.cluster`).
     """
     by_label = {contender.label: contender for contender in contenders}
     grid = [(task.data.name, label, step) for label in by_label for step in steps]
@@ -493,12 +493,12 @@ def compare(task, contenders, steps, seeds, progress=True, threads=1):
 
 
 def epochs_of_each(task, steps, seeds):
-    """Return the epochs of a method: with further seeds two step sizes are tried as a rule (see `undecided_steps`)."""
+    """Return the epochs of a method; as a rule two step sizes are tried with further seeds (see `undecided_steps`)."""
     return (steps + (seeds - 1) * min(2, steps)) * task.search_epochs + seeds * task.epochs
 
 
 def seconds_needed(task, contender, epochs, processes=1):
-    """Return about how many seconds so many epochs take, from the time of one step on a process's rows of a batch."""
+    """Return roughly how many seconds `epochs` take, from the time of one step on a process's rows of a batch."""
     samples = len(task.data.X_train)
     rows = samples if contender.make(1.0, SGD)[0].whole_batch else min(task.batch, samples)
     step = seconds_of_a_step(replace(task, batch=math.ceil(rows / processes)), contender)
@@ -506,7 +506,7 @@ def seconds_needed(task, contender, epochs, processes=1):
 
 
 def seconds_of_a_step(task, contender):
-    """Return the seconds of one step of a method; the one before it, which makes buffers, is not counted."""
+    """Return the seconds of one step of a method; a first step, which creates buffers, is not counted."""
     net = task.network(0)
     method, optimizer = contender.make(1.0, task.optimizer)
     X, y = task.data.X_train[:task.batch], task.data.y_train[:task.batch]
@@ -515,7 +515,7 @@ def seconds_of_a_step(task, contender):
         try:
             with quiet():
                 optimizer.step(net.parameters, method.direction(net, X, y)[1])
-        except ArithmeticError:  # told in its run
+        except ArithmeticError:  # reported in its run
             return 0.0
     return time.perf_counter() - started
 
@@ -530,11 +530,11 @@ def seconds_to(level, record):
 
 
 def common_level(results, data):
-    """Return a training loss that most methods come to, and a sentence on how it was chosen.
+    """Return a training loss that most methods reach, and a sentence on how it was chosen.
 
-    It is a tenth of the loss before training. Where fewer than two thirds of those that learn anything come to that,
-    since labels are noisy for example, it is nine tenths of the way from the loss before training down to the lowest
-    loss that two thirds of them come to.
+    It is a tenth of the loss before training. If fewer than two thirds of the methods that learn anything reach that,
+    for example because labels are noisy, it is nine tenths of the way from the loss before training down to the lowest
+    loss that two thirds of them reach.
     """
     start = float(np.median([record["history"]["train_loss"][0] for record in results.records]))
     lowest, tenth = sorted(reached(results, data, label) for label in results.labels), start / 10
@@ -550,9 +550,9 @@ def common_level(results, data):
 
 
 def reached(results, data, label, share=False):
-    """Return the lowest training loss of a method's runs, or what share that is of the one before training.
+    """Return the lowest training loss of a method's runs, or the share of the loss before training that it is.
 
-    It is that of the median run, of two in the middle the higher.
+    It is that of the median run, or the higher of the two in the middle.
     """
     losses = [record["history"]["train_loss"] for record in results.chosen(data, label)]
     lowest = sorted(min(loss) / (loss[0] if share else 1) for loss in losses)
@@ -560,7 +560,7 @@ def reached(results, data, label, share=False):
 
 
 def summary(task, contenders, results, level, how=None):
-    """Return the table of the methods, each at its chosen step size: medians over the seeds, ranges in brackets.
+    """Return the table of the methods, each with its chosen step size: medians over the seeds, ranges in brackets.
 
     `how` says how the level was chosen.
     """
@@ -584,7 +584,7 @@ def summary(task, contenders, results, level, how=None):
 
 
 def step_text(task, contender, results):
-    """Return the chosen step size with its name, and an asterisk if it is at the edge of the grid."""
+    """Return the chosen step size with its name, and with an asterisk if it is at the edge of the grid."""
     step, edge = (ask(task.data.name, contender.label) for ask in (results.best_step, results.at_edge))
     return f"{contender.searched or 'lr'} = {step:g}{'*' * edge}"
 
@@ -592,7 +592,7 @@ def step_text(task, contender, results):
 def grid_table(task, results):
     """Return the table of the search: the highest loss over the seeds for each step size, the choice in brackets.
 
-    Where only the first seed was run, its loss stands after a ≥: the highest of all is at least that.
+    If only the first seed was run, its loss is shown after a ≥: the highest of all is at least that.
     """
     start, seeds = results.records[0]["history"]["train_loss"][0], len(results.seeds)
     grid = sorted(results.steps(task.data.name, results.labels[0]))
@@ -615,7 +615,7 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
 
 
 def loss_text(losses, seeds, start):
-    """Return the highest loss of a step size as text: 'above' if it is above its start, for how far above is chance."""
+    """Return the highest loss of a step size as text; 'above' if above its start, as how far above is arbitrary."""
     worst = max(losses)
     if worst == math.inf:
         return "div."
@@ -625,13 +625,13 @@ def loss_text(losses, seeds, start):
 
 
 def figure(task, contenders, results, level):
-    """Return the figure: losses of the chosen step sizes, which the legend names."""
+    """Return the figure of the losses with the chosen step sizes, which the legend names."""
     curves, looks = curves_of(task, contenders, results)
     return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
 
 
 def energy_figure(task, contenders, results):
-    """Return the figure of the energies of those that descend on one, or None if none does."""
+    """Return the figure of the energies of the methods that descend on one, or None if none does."""
     with_energy = [contender for contender in contenders if "energy" in contender.method().columns]
     if not with_energy:
         return None
@@ -641,7 +641,7 @@ def energy_figure(task, contenders, results):
 
 
 def curves_of(task, contenders, results):
-    """Return the histories of the chosen step sizes by what the legend says, and the names of their looks."""
+    """Return the histories with the chosen step sizes, by legend text, and the names of their plotting styles."""
     labels = {f"{contender.label}, {step_text(task, contender, results)}": contender.label for contender in contenders}
     curves = {shown: results.measured(task.data.name, label, itemgetter("history")) for shown, label in labels.items()}
     return curves, {shown: label.split(":")[0] for shown, label in labels.items()}

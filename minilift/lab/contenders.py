@@ -1,21 +1,21 @@
 r"""What can be run: methods as they are compared, the papers' networks, other libraries, and the machine's own limit.
 
 `METHODS` has a `Contender` for each name in `minilift.training.names`. `minilift compare` takes its names from it, the
-experiments their methods, and the benchmarks their rows.
+experiments take their methods, and the benchmarks their rows.
 
-The limit of a step is the time that its bare matrix products take, written into arrays that are there already. It
-depends on the method and is counted from the mathematics, not from the code: maps with r rows, n inputs and m
-outputs need, in
+The limit of a step is the time that its bare matrix products take when written into existing arrays. It depends on the
+method, and the products are counted from the mathematics, not from the code. A map with r rows, n inputs and m
+outputs needs
 
 ====================  =================================================================================
-BackProp              A W, Aᵀ G and, but for the first map, G Wᵀ
-implicit steps        these, the Gram matrix of the smaller side s (A Aᵀ or Aᵀ A), and k products of it
-                      with s × m: one for an exact step, K for cgK, T − 1 for T plain local steps
-rescaled local steps  these, and A W and Aᵀ G again in each of T − 1 further steps
+BackProp              A W, Aᵀ G and, except on the first map, G Wᵀ
+implicit steps        BackProp's, the Gram matrix of the smaller side s (A Aᵀ or Aᵀ A), and k products
+                      of it with s × m: 1 for an exact step, K for cgK, T − 1 for T plain local steps
+rescaled local steps  BackProp's, and A W and Aᵀ G again in each of T − 1 further steps
 ====================  =================================================================================
 
-A convolution is such a map on its patches; their Gram matrix can cost less than that product. Where a map stands in
-several places, A W and G Wᵀ are counted for each, and all others once, with the rows of all places.
+A convolution is such a map on its patches; their Gram matrix can cost less than that product. If a map is used in
+several places, A W and G Wᵀ are counted for each place, and all others once, with the rows of all places.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from minilift.support.backend import get_module, synchronize
 from minilift.training.names import METHODS as NAMED
 
 LEARNING_RATE = 1e-4  # small, so that nothing diverges and every step does the same work
-MOMENTUM = 0.95  # ProxProp's, for its own network and for all others
+MOMENTUM = 0.95  # that of ProxProp's paper, for its own network and all others
 
 
 # ------------------------------------------------------------------------------------------ networks
 
 
 class Problem(NamedTuple):
-    """A network, of one of the papers or of another kind, with the batch it is trained on."""
+    """A network, from one of the papers or of another kind, with the batch it is trained on."""
 
     title: str
     widths: tuple
@@ -50,8 +50,8 @@ class Problem(NamedTuple):
     batch: int
     autoencoder: bool = False
     images: tuple = ()  # (H, W, C), H and W divisible by 4: the network is ProxProp's ConvNet
-    residual: bool = False  # whether an `Add` bridges each two maps
-    steps: int = 0  # of time: the network is a recurrent one
+    residual: bool = False  # whether an `Add` bridges every two maps
+    steps: int = 0  # time steps, if the network is recurrent
 
     @property
     def chain(self):
@@ -70,7 +70,7 @@ class Problem(NamedTuple):
         return mlp(self.widths, self.activation, loss=loss, seed=seed, backend=backend)
 
     def samples(self, images=None):
-        """Return a batch X, y: images if given, else random ones of 8 bits a pixel in [0, 1]."""
+        """Return a batch X, y: of the images if given, else of random ones with 8 bits a pixel, in [0, 1]."""
         rng = np.random.default_rng(0)
         shape = self.images or (*((self.steps,) if self.steps else ()), self.widths[0])
         if images is None:
@@ -97,24 +97,24 @@ PROBLEMS = {
 
 
 def solves(applications, maps):
-    """Return the products of implicit steps in all maps but the last, whose step is explicit."""
+    """Return the products for implicit steps in all maps but the last, whose step is explicit."""
     return on_gram(applications, maps[:-1])
 
 
 def on_gram(applications, maps):
-    """Return the products of steps on the Gram matrix of the smaller side: it is formed, and applied so many times."""
+    """Return the products for steps with the smaller side's Gram matrix: it is formed, and applied repeatedly."""
     gram = [("gram", rows, n_in) for rows, n_in, _ in maps]
     return gram + [("apply", min(rows, n_in), n_out) for rows, n_in, n_out in maps] * applications
 
 
 def kronecker_solves(maps):
-    """Return the products of K-FAC beyond FOOF's: the Gram matrix of the signals, of every map, applied to them."""
+    """Return the products of K-FAC beyond FOOF's: in every map the Gram matrix of the signals, formed and applied."""
     gram = [("gram", rows, n_out) for rows, _, n_out in maps]
     return solves(1, maps) + gram + [("apply", min(rows, n_out), max(rows, n_out)) for rows, _, n_out in maps]
 
 
 def local_steps(times, maps):
-    """Return the products of further plain local steps: in sample space where that takes fewer flops."""
+    """Return the products for further plain local steps: in sample space if that takes fewer flops."""
     few = [shape for shape in maps if shape[0] <= 2 * shape[1]]
     gram = [("sample gram", rows, n_in) for rows, n_in, _ in few]
     applied = [("apply", rows, n_out) for rows, _, n_out in few] * times
@@ -122,12 +122,12 @@ def local_steps(times, maps):
 
 
 def passes(times, maps):
-    """Return the products of further local steps in parameter space."""
+    """Return the products for further local steps in parameter space."""
     return [(kind, *shape) for shape in maps for kind in ("forward", "theta")] * times
 
 
 def inference(steps, maps):
-    """Return the products of steps in the lifted values; BackProp's own way down counts as that of one of them."""
+    """Return the products for steps in the lifted values; BackProp's own backward pass counts as one of them."""
     shapes = [("forward", *shape) for shape in maps] * (steps + 1)
     return shapes + [("input", *shape) for shape in maps[1:]] * (steps - 1)
 
@@ -138,7 +138,7 @@ class Contender(NamedTuple):
     Attributes
     ----------
     label : str
-        What tables call it.
+        Its name in tables.
     factory : callable
         From keyword arguments to a method.
     options : dict
@@ -147,12 +147,12 @@ class Contender(NamedTuple):
         The argument that is the step size, as "gamma", or its reciprocal, as "1/alpha"; None if it is the optimizer's
         learning rate.
     timed : dict
-        Arguments for a benchmark, with which nothing diverges.
+        Arguments for a benchmark, chosen so that nothing diverges.
     products : callable
         From the shapes of the maps, (rows, n_in, n_out), to the products of a step beyond BackProp's; explicit steps
         have none.
     chains : bool
-        Whether it trains chains of `Linear` maps only.
+        Whether it trains only chains of `Linear` maps.
     """
 
     label: str
@@ -164,15 +164,15 @@ class Contender(NamedTuple):
     chains: bool = False
 
     def method(self, **more):
-        """Return the method, with more arguments or others."""
+        """Return the method, with further or replaced arguments."""
         return self.factory(**{**self.options, **more})
 
     def make(self, step, optimizer):
-        """Return the method and its optimizer for a step size; `optimizer` is a function of the learning rate."""
+        """Return the method and its optimizer for a step size; `optimizer` maps a learning rate to an optimizer."""
         if self.searched is None:
             return self.method(), optimizer(step)
         value = 1 / step if self.searched.startswith("1/") else step
-        return self.method(**{self.argument: value}), SGD(lr=1.0)  # exactly the step that it proposes
+        return self.method(**{self.argument: value}), SGD(lr=1.0)  # takes exactly the proposed step
 
     @property
     def argument(self):
@@ -181,7 +181,7 @@ class Contender(NamedTuple):
 
 
 TIMED = {"gamma": 1.0, "local_lr": 1e-8}
-METHODS = {  # classes and arguments are those that `fit` knows by these names
+METHODS = {  # the classes and arguments are those that `fit` uses for these names
     "backprop": Contender("BackProp", *NAMED["backprop"]),
     "proxprop": Contender("ProxProp exact", *NAMED["proxprop"], products=partial(solves, 1)),
     **{f"cg{k}": Contender(f"ProxProp cg{k}", *NAMED[f"cg{k}"], products=partial(solves, k)) for k in (1, 3, 5, 10)},
@@ -209,7 +209,7 @@ METHODS = {  # classes and arguments are those that `fit` knows by these names
 
 
 class Timed(NamedTuple):
-    """Something to be timed: `step` does the work, `wait` returns when the device has done it."""
+    """Something to be timed: `step` does the work, `wait` returns when the device has finished."""
 
     library: str
     step: Callable
@@ -221,7 +221,7 @@ OTHERS = ("PyTorch", "PyTorch fused", "scikit-learn")
 
 
 def outer(problem):
-    """Return the optimizer of a method that gives directions, the paper's for its network."""
+    """Return the optimizer of a method that returns directions, as in the paper for its network."""
     return Adam(LEARNING_RATE) if problem.images else Nesterov(LEARNING_RATE, MOMENTUM)
 
 
@@ -279,7 +279,7 @@ def torch_resnet(problem):
 
 
 def torch_rnn(problem):
-    """Return a recurrent network in PyTorch: a cell of one map, quicker here than `nn.RNNCell` and `nn.RNN`."""
+    """Return a recurrent network in PyTorch: its cell is a single map, faster here than `nn.RNNCell` and `nn.RNN`."""
     import torch
     from torch import nn
 
@@ -314,7 +314,7 @@ def torch_loss(problem, z, y):
 
 
 def torch_step(problem, name, backend, images):
-    """Return PyTorch's training step by backpropagation, with the default or the fused form of the optimizer."""
+    """Return PyTorch's training step by backpropagation, with the optimizer in its default or fused form."""
     import torch
 
     device = "cuda" if backend == "cupy" else "cpu"
@@ -344,7 +344,7 @@ def sklearn_step(problem, name, backend, images):
     from sklearn.neural_network import MLPClassifier
 
     if problem.autoencoder or problem.images or problem.residual or problem.steps or backend == "cupy":
-        return None  # no sigmoid cross-entropy, no linear code layer, nothing but chains of Linear maps, no GPU
+        return None  # it has no sigmoid cross-entropy, linear code layer, network beyond chains of Linear maps, or GPU
     X, y = problem.samples(images)
     net = MLPClassifier(problem.widths[1:-1], problem.activation, solver="sgd", alpha=0.0,
                         batch_size=problem.batch, learning_rate_init=LEARNING_RATE, momentum=MOMENTUM)
@@ -368,7 +368,7 @@ def timed_step(problem, name, backend="numpy", images=None):
 
 
 def step_products(name, problem, backend):
-    """Return how often a step on a problem's network needs each bare product."""
+    """Return how many times a step on a problem's network needs each bare product."""
     net, shapes = places(problem, backend)
     products = [("forward", *shape) for shape in shapes.values()]
     products += [("input", *shape) for l, shape in shapes.items() if any(net.learns[j] for j in net.inputs[l])]
@@ -378,7 +378,7 @@ def step_products(name, problem, backend):
 
 
 def places(problem, backend):
-    """Return a problem's network, and {l: (rows, n_in, n_out)} of each place where a map stands."""
+    """Return a problem's network, and {l: (rows, n_in, n_out)} of each place where a map is used."""
     net = problem.network(backend)
     z = net.forward(problem.samples()[0]).z
     return net, {l: (len(net.phi[l].columns(z[l])), net.theta[l].shape[0] - 1, net.theta[l].shape[1])
@@ -386,19 +386,19 @@ def places(problem, backend):
 
 
 def stacked(net, shapes):
-    """Return (rows, n_in, n_out) of each θ, with the rows of all places that have it."""
+    """Return (rows, n_in, n_out) of each θ, with the rows of all places that share it."""
     return [(sum(shapes[use][0] for use in shapes if net.owner[use] == l), *shapes[l][1:]) for l in net.maps]
 
 
 def bare_products(products, backend):
-    """Return {product: `Timed`} of bare matrix products, each into an array that is there already."""
+    """Return {product: `Timed`} of bare matrix products, each written into an existing array."""
     xp, rng = get_module(backend), np.random.default_rng(0)
     return {product: bare_product(*product, xp=xp, array=lambda *shape: xp.asarray(rng.random(shape, np.float32)))
             for product in products}
 
 
 def bare_product(kind, *shape, xp, array):
-    """Return one bare matrix product of arrays that `array` makes."""
+    """Return one bare matrix product of arrays made by `array`."""
     if kind == "apply":
         left, right = array(shape[0], shape[0]), array(*shape)
     elif kind.endswith("gram"):

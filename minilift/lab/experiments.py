@@ -1,8 +1,8 @@
-r"""What the papers' experiments are: networks, variants of methods with their step sizes, and claims with verdicts.
+r"""The papers' experiments: networks, variants of methods with their step sizes, and claims with verdicts.
 
-Where methods are tuned, all have the same number of step sizes to choose from, those of the experiment's grid below;
-the choice is made by the training loss of the first seed at the end, and the other seeds run with it. For each claim
-of a paper there is a verdict: *holds* (for every seed), *fails* (for none) or *unclear*.
+Where methods are tuned, all have the same number of step sizes to choose from, those of the experiment's grid below.
+The choice is made by the final training loss of the first seed, and the other seeds run with the chosen step size. For
+each claim of a paper there is a verdict: *holds* (for every seed), *fails* (it holds for none) or *unclear*.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Setting:
     Attributes
     ----------
     data : tuple of str
-        Names of the data sets; each is an experiment of its own.
+        Names of the data sets; each is a separate experiment.
     samples : int
-        Training samples taken, validation included; all if there are fewer.
+        Number of training samples used, including validation; all if there are fewer.
     widths : tuple of int
-        Of the network; channels of the convolutions for a ConvNet.
+        Widths of the network; for a ConvNet the channels of the convolutions.
     epochs, seeds : int
     batch : int or None
         None: the whole set.
@@ -60,7 +60,7 @@ class Setting:
 
 
 class Variant(NamedTuple):
-    """One way of training: a method's label, a step size, how to make the method and its optimizer, and how long.
+    """One way of training: a method's label, a step size, how to make the method and its optimizer, and for how long.
 
     `times` is the number of epochs as a multiple of the setting's.
     """
@@ -86,15 +86,15 @@ class Experiment(NamedTuple):
     claims : callable
         From `Results` to a list of `Verdict`.
     paper : dict
-        Numbers of the paper, drawn beside ours.
+        Numbers from the paper, drawn beside ours.
     validation : float or None
         Share of the training samples held out.
     tuned : bool
-        Whether each label's step size is chosen with the first seed; else all variants run with all seeds.
+        Whether each label's step size is chosen with the first seed; otherwise all variants run with all seeds.
     figure : {"steps", "curves"}
         Final loss against the step size, or curves over epochs and seconds.
     note : str
-        What a reader of the table must know.
+        What a reader of the table needs to know.
     """
 
     title: str
@@ -110,7 +110,7 @@ class Experiment(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a claim: holds, fails or unclear, with the numbers."""
+    """The verdict on a claim: holds, fails or unclear, with the numbers."""
 
     claim: str
     verdict: str
@@ -119,7 +119,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which experiment is run, at what size, and how.
+    """An experiment to be run: which one, at what size, and how.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Plan:
         One of `EXPERIMENTS`.
     scale : {"small", "medium", "paper"}, default "small"
     seeds, epochs, samples : int, optional
-        Instead of the scale's.
+        Replacing those of the scale.
     data : path, optional
         An `.npz` file with X_train, y_train, X_test, y_test, to be used instead of the scale's data.
     backend : {"numpy", "cupy"}, default "numpy"
@@ -155,7 +155,7 @@ class Plan:
         known_name("--backend", self.backend, BACKENDS)
         check_count("threads", self.threads)
         for name in self.changes:
-            check_count(name, getattr(self, name), least=10 if name == "samples" else 1)  # a tenth validates
+            check_count(name, getattr(self, name), least=10 if name == "samples" else 1)  # a tenth is for validation
         if self.data is not None:
             object.__setattr__(self, "data", str(Path(self.data).resolve()))
 
@@ -166,7 +166,7 @@ class Plan:
 
     @property
     def changes(self):
-        """What is given instead of the scale's."""
+        """The values given in place of the scale's."""
         return {name: vars(self)[name] for name in ("seeds", "epochs", "samples") if vars(self)[name] is not None}
 
     @property
@@ -177,7 +177,7 @@ class Plan:
 
     @property
     def command(self):
-        """The command that gives the results again."""
+        """The command that reproduces the results."""
         given = {**self.changes, "data": self.data and Path(self.data).name, "backend": self.backend,
                  "threads": self.threads}
         defaults = {**vars(self.what.settings[self.scale]), "data": None, "backend": "numpy", "threads": 1}
@@ -188,7 +188,7 @@ class Plan:
 
 
 def classifier(setting, data, seed, backend, init="uniform"):
-    """Return a ReLU network for labels, the widths being those of the hidden layers."""
+    """Return a ReLU network for labels; the widths are those of the hidden layers."""
     widths = [data.X_train.shape[1], *setting.widths, data.n_classes]
     return mlp(widths, "relu", seed=seed, backend=backend, init=init)
 
@@ -199,7 +199,7 @@ def image_classifier(setting, data, seed, backend):
 
 
 def autoencoder(setting, data, seed, backend):
-    """Return LocoProp's kind of autoencoder: tanh, a linear code layer, Glorot's initialisation."""
+    """Return an autoencoder like LocoProp's: tanh, a linear code layer, Glorot's initialisation."""
     n_in, half = data.X_train.shape[1], setting.widths
     tanh = ["tanh"] * (len(half) - 1)
     return mlp([n_in, *half, *half[-2::-1], n_in], [*tanh, "identity", *tanh], SigmoidCrossEntropy(), seed=seed,
@@ -219,17 +219,17 @@ NESTEROV = partial(Nesterov, momentum=MOMENTUM)  # ProxProp's optimizer
 
 
 def whole_step(step):
-    """Return the optimizer that takes exactly the steps that a method proposes."""
+    """Return the optimizer that takes exactly the steps proposed by a method."""
     return SGD(1.0)
 
 
 def variant(name, step, optimizer=NESTEROV, **more):
-    """Return the `Variant` of a method of the registry, with more arguments or others."""
+    """Return the `Variant` of a method in the registry, with further or replaced arguments."""
     return Variant(name, step, partial(METHODS[name].method, **more), partial(optimizer, step))
 
 
 def table1_variants(setting):
-    """Every method with every τ; the exact solve, which the paper's table does not have, too."""
+    """Every method with every τ, including the exact solve, which is not in the paper's table."""
     return [variant(name, tau) for name in ("backprop", "cg1", "cg3", "cg5", "proxprop") for tau in TABLE1_STEPS]
 
 
@@ -240,20 +240,20 @@ def fig2_variants(setting):
 
 
 def fig3_variants(setting):
-    """Adam on the directions; CG with one step length for a whole tensor, as the authors do for convolutions."""
+    """Adam on the directions; CG with one step length for a whole tensor, as the authors use for convolutions."""
     return [variant("backprop", 1e-3, Adam), variant("cg3", 1e-3, Adam, joint=True),
             variant("cg10", 1e-3, Adam, joint=True), variant("proxprop", 1e-3, Adam)]
 
 
 FIRST_ORDER = {"sgd": (SGD, 1.0), "momentum": (HeavyBall, 0.1), "adam": (Adam, 0.1), "rmsprop": (RMSProp, 0.1)}
-GRID = tuple(10 ** (-k / 2) for k in range(7))  # seven rates, each 0.316 of the one before
+GRID = tuple(10 ** (-k / 2) for k in range(7))  # seven rates, each 0.316 times the one before
 
 
 LONG = 7  # in matrix products a LocoProp step with ten local steps is (3 + 2 · 9)/3 BackProp steps
 
 
 def locoprop_variants(setting):
-    """Seven base rates for each; the same schedule, the notebook's, for all: warm-up, then linear decay.
+    """Seven base rates for each method, and for all the schedule of the notebook: warm-up, then linear decay.
 
     So that methods can be compared at equal seconds, each with a schedule made for that time, BackProp runs for as many
     epochs as LocoProp and, under another label, for as many as take about LocoProp's time.
@@ -274,14 +274,14 @@ def locoprop_variants(setting):
 def sibp_variants(setting):
     """Seven η for SIBP (its paper: 0.1, λ = 1) and as many rates for plain BackProp, both from 10 down.
 
-    SIBP's η is a step on the summed loss, BackProp's rate one on the mean: η times the batch size.
+    SIBP's η is a step on the summed loss, BackProp's rate a step on the mean: η times the batch size.
     """
     return [*(variant("backprop", 10 * part, SGD) for part in GRID),
             *(variant("semi-implicit", 10 * part, whole_step, eta=10 * part) for part in GRID)]
 
 
 def usps_variants(setting):
-    """BackProp and ProxProp, Nesterov's momentum, seven rates each: from 0.1 down, and from 100 down."""
+    """BackProp and ProxProp with Nesterov's momentum, seven rates each: from 0.1 down, and from 100 down."""
     return [variant(name, largest * part)
             for name, largest in (("backprop", 0.1), ("proxprop", 100.0), ("cg3", 100.0)) for part in GRID]
 
@@ -296,7 +296,7 @@ def bcd_network(setting, data, seed, backend):
 
 
 def bcd_variants(setting):
-    """The authors' weights for three hidden maps, γ = ρ = 1 and α = 5, for θ in one block and as they published it."""
+    """The authors' weights for three hidden maps, γ = ρ = 1 and α = 5; θ in one block, and as published."""
     return [variant("bcd", 0.2, whole_step), Variant("bcd:jacobi", 0.2, partial(METHODS["bcd"].method, bias="jacobi"),
                                                      partial(whole_step, 0.2))]
 
@@ -305,12 +305,12 @@ def bcd_variants(setting):
 
 
 def trains(record):
-    """Whether a run ended below nine tenths of the loss it began with (a dead network stays about there)."""
+    """Whether a run ended below nine tenths of its initial loss (a dead network stays near that loss)."""
     return final_loss(record) < 0.9 * record["history"]["train_loss"][0]
 
 
 def verdict(claim, ours, theirs, better):
-    """Return the `Verdict` for one pair of numbers a seed: holds if `better` is true for all, fails if for none."""
+    """Return the `Verdict` for a pair of numbers per seed: holds if `better` is true for all, fails if for none."""
     outcomes = [better(a, b) for a, b in zip(ours, theirs)]
     word = "holds" if all(outcomes) else "unclear" if any(outcomes) else "fails"
     return Verdict(claim, f"{word} ({sum(outcomes)} of {len(outcomes)} seeds)",
@@ -318,7 +318,7 @@ def verdict(claim, ours, theirs, better):
 
 
 def table1_claims(results):
-    """The paper: τ up to 10 instead of 0.1 (τ = 50 ends above its start), best loss 3e-4 instead of 0.091."""
+    """Judge the paper's claims: τ up to 10, not 0.1 (τ = 50 ends above its start), best loss 3e-4 instead of 0.091."""
     verdicts = []
     inexact = [label for label in results.labels if label.startswith("cg")]
     steps, losses = best_of_rows(results, ["backprop"])
@@ -333,9 +333,9 @@ def table1_claims(results):
 
 
 def measured_against(claim, ours, theirs, better):
-    """Return the verdict on a ratio to BackProp's numbers: unclear where one of these is 0 or not finite.
+    """Return the verdict on a ratio to BackProp's numbers: unclear if one of these is 0 or not finite.
 
-    Its largest τ is 0 if it never trained; any number is so many times as much.
+    BackProp's largest τ is 0 if it never trained, and a ratio to 0 means nothing.
     """
     found = verdict(claim, ours, theirs, better)
     if all(0 < number < math.inf for number in theirs):
@@ -344,7 +344,7 @@ def measured_against(claim, ours, theirs, better):
 
 
 def best_of_rows(results, labels):
-    """Return the largest step sizes that train and the lowest final losses, of some methods, one a seed."""
+    """Return the largest step sizes that train and the lowest final losses of some methods, one for each seed."""
     rows = [[record for record in results.select(seed=seed) if record["label"] in labels] for seed in results.seeds]
     return ([max((record["step"] for record in row if trains(record)), default=0.0) for row in rows],
             [min(map(final_loss, row)) for row in rows])
@@ -368,7 +368,7 @@ def lower_loss(results, data, label, others, when="at the end", at=final_loss):
 
 
 def loss_after(seconds, record):
-    """Return the training loss after so many seconds of training, interpolated between epochs."""
+    """Return the training loss after a number of seconds of training, interpolated between epochs."""
     history = record["history"]
     if history.diverged:
         return math.inf
@@ -382,14 +382,14 @@ def lower_by_epochs_and_seconds(results, labels, others, longer):
     """Return for each label the verdicts at equal epochs, and at equal seconds (those that the fastest took).
 
     `longer` are the runs to compare with at equal seconds: step sizes and schedules of `others` are tuned for equal
-    epochs, and at equal seconds a slower method is in mid-schedule. The latter is unclear where runs differ in
-    `CONDITIONS`.
+    epochs, and at equal seconds a slower method would be in mid-schedule. At equal seconds the verdict is unclear if
+    runs differ in `CONDITIONS`.
     """
     verdicts = []
     for data, label in product(results.data, labels):
         records = [record for name in (label, *longer) for record in results.chosen(data, name)]
         times = [training_time(record) for record in records
-                 if not record["history"].diverged]  # one that diverged ended early, it was not the fastest
+                 if not record["history"].diverged]  # one that diverged ended early, but was not the fastest
         seconds = min(times, default=0.0)
         timed = lower_loss(results, data, label, longer, f"after {seconds:.3g} s", partial(loss_after, seconds))
         unlike = [name for name in CONDITIONS if len({record["machine"].get(name) for record in records}) > 1]
@@ -400,22 +400,22 @@ def lower_by_epochs_and_seconds(results, labels, others, longer):
 
 
 def fig2_claims(results):
-    """The paper: faster over epochs and over seconds, and the better test accuracy (56 % against 54 %)."""
+    """Judge the paper's claims: faster over epochs and over seconds, and a better test accuracy (56 % against 54 %)."""
     return against_backprop(results) + higher(results, "test accuracy")
 
 
 def fig3_claims(results):
-    """The paper: best validation accuracy 72.9 % against 71.7 %, test accuracy 70.7 % against 69.6 %."""
+    """Judge the paper's claims: best validation accuracy 72.9 % against 71.7 %, test accuracy 70.7 % against 69.6 %."""
     return higher(results, "best validation accuracy", "test accuracy")
 
 
-ACCURACIES = {  # of a run; in the test −inf if it diverged
+ACCURACIES = {  # of a run; the test accuracy is −inf if it diverged
     "best validation accuracy": lambda record: max(record["history"]["val_accuracy"]),
     "test accuracy": lambda record: -math.inf if record["test_accuracy"] is None else record["test_accuracy"]}
 
 
 def higher(results, *accuracies):
-    """Return the verdicts on each method being above BackProp in each of some `ACCURACIES`."""
+    """Return the verdicts on whether each method exceeds BackProp in each of some `ACCURACIES`."""
     data = results.data[0]
     return [verdict(f"{data}: {label} above backprop in {name}", results.measured(data, label, ACCURACIES[name]),
                     results.measured(data, "backprop", ACCURACIES[name]), operator.gt)
@@ -423,14 +423,14 @@ def higher(results, *accuracies):
 
 
 def locoprop_claims(results):
-    """LocoProp-M below tuned first-order BackProp, per epoch and per second; S likewise."""
+    """Judge whether LocoProp-M is below tuned first-order BackProp, per epoch and per second; S likewise."""
     first_order = [f"backprop:{name}" for name in FIRST_ORDER]
     longer = [f"{label} long" for label in first_order]
     return lower_by_epochs_and_seconds(results, ("locoprop-m", "locoprop-s"), first_order, longer)
 
 
 def bcd_claims(results):
-    """The theorem that the energy never rises; on MNIST the authors' test accuracy, 0.9439 to 0.9492, five seeds."""
+    """Judge the theorem (the energy never rises); on MNIST, the authors' test accuracy, 0.9439–0.9492, five seeds."""
     verdicts = []
     for label in results.labels:
         energies = [np.array(history["energy"][1:]) for history in
@@ -447,7 +447,7 @@ def bcd_claims(results):
 
 
 def against_backprop(results):
-    """Every other method below BackProp, per epoch and per second."""
+    """Judge whether every other method is below BackProp, per epoch and per second."""
     others = [label for label in results.labels if label != "backprop"]
     return lower_by_epochs_and_seconds(results, others, ["backprop"], ["backprop"])
 

@@ -57,13 +57,13 @@ def bars(rows, key, factor, label, inner=None):
     rows : list of dict
         With "network" and "contender".
     key : str
-        What is drawn: a number of the row, or a dict of its median, smallest and largest value.
+        Key of what is drawn: a number of the row, or a dict of its median, smallest and largest value.
     factor : float
-        By which it is multiplied.
+        Factor by which it is multiplied.
     label : str
-        Of the axis.
+        Label of the axis.
     inner : str, optional
-        The key of what is drawn as a thin black bar: such a dict, of which the median counts.
+        Key of what is drawn as a thin black bar: such a dict, of which the median is used.
     """
     networks = grouped(rows, "network")
     figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows), rows=len(networks),
@@ -87,7 +87,7 @@ def bars(rows, key, factor, label, inner=None):
 
 
 def solve_figure(rows):
-    """Return a figure of the time of local solves against each size, beside the flops at the machine's rate."""
+    """Return a figure of the time of local solves against each size, and of their flops at the machine's rate."""
     marker, color = {"exact": "o", "cg5": "s"}, {"sample": "#4477aa", "parameter": "#cc6677"}
     blocks = grouped(rows, "varied")
     figure, grid = panels(11, 4, columns=len(blocks), sharey=True)
@@ -133,9 +133,9 @@ def size_axis(axes, label, sizes):
 
 
 def steps_figure(plan, results, data):
-    """Return a figure of the final training loss against the step size, the paper's numbers in thin lines.
+    """Return a figure of the final training loss against the step size, with the paper's numbers as thin lines.
 
-    A method that diverged has a cross above the axes, in a row of its own.
+    If a method diverged, a cross stands above the axes, in a separate row for each method.
     """
     figure, ((axes,),) = panels(8, 5)
     for row, (label, style) in enumerate(plots.styles(results.labels).items()):

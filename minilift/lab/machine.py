@@ -1,4 +1,4 @@
-"""What must be known to believe a measurement: processor, BLAS, threads, versions, date and commit."""
+"""What must be known to trust a measurement: processor, BLAS, threads, versions, date and commit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def blas():
 
     loaded = [f"{one['internal_api']} {one['version']} {one.get('architecture', '')}".rstrip()
               for one in threadpool_info() if one["user_api"] == "blas"]
-    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # Accelerate, say, which is none of those
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # Accelerate, say, is not among those loaded
     return ", ".join(dict.fromkeys(loaded)) or f"{built['name']} {built['version']}"
 
 
@@ -43,7 +43,7 @@ def processor():
 
 
 def commit():
-    """Return the commit of this module's source tree, '+' if it was changed; None outside a checkout."""
+    """Return the commit of this module's source tree, with '+' if the tree was changed; None outside a checkout."""
     folder = Path(__file__).resolve().parent.parent.parent
     if not (folder / ".git").exists():
         return None
@@ -55,6 +55,6 @@ def commit():
 
 
 def crowd(threads):
-    """Return how many times longer than alone so many threads take on this machine, as busy as it was just now."""
+    """Return how much longer `threads` threads take on this machine than alone, given how busy it has just been."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())

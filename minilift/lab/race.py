@@ -1,13 +1,13 @@
-r"""`minilift bench race`: seconds of training to given training losses, minilift's methods beside PyTorch's optimizers.
+r"""`minilift bench race`: seconds of training to reach given losses, minilift's methods against PyTorch's optimizers.
 
 The network is a multilayer perceptron, an autoencoder or ProxProp's ConvNet.
-All entrants have one network, one data set, one grid of rates × batch sizes, and one budget of seconds a trial: the
-same tuning effort. A trial ends when the last loss is reached, when it diverges, or when its seconds are up. The best
-trial of an entrant is the one that is first at that loss, or else the lowest. If it lies at an end of the grid of
-rates, the grid is extended there, by one rate at a time and at most `EXTENSIONS` times; a batch at an end of it is
-flagged. The finalists then run with new seeds and `LONGER` times the budget, entrants taking turns; the workers of a
-cluster do as many runs at a time as they can. The clock runs during training alone: the loss of the whole training set
-is measured after each epoch with the clock stopped, by one and the same evaluation.
+All entrants share the network, the data set, the grid of rates × batch sizes, and the budget of seconds per trial: the
+tuning effort is the same. A trial ends when the last loss is reached, when it diverges, or when its seconds are up. An
+entrant's best trial is the one that reaches that loss first or, if none does, has the lowest loss. If it lies at an end
+of the grid of rates, the grid is extended there, by one rate at a time and at most `EXTENSIONS` times; a batch size at
+an end of its grid is flagged. The finalists then run with new seeds and `LONGER` times the budget, entrants taking
+turns; the workers of a cluster do as many runs at a time as they can. The clock runs only during training: the loss on
+the whole training set is measured after each epoch with the clock stopped, by the same evaluation for all entrants.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from minilift.optim import Adam, Nesterov
 from minilift.training.fit import measure, quiet
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-STEP = 10**0.5  # between the rates of the grid, and by which it is extended
+STEP = 10**0.5  # ratio of neighbouring rates of the grid, also when it is extended
 EXTENSIONS = 3
-LONGER = 8  # times the budget of a trial that a finalist has: few trials of the slow would end otherwise
+LONGER = 8  # a finalist's budget in budgets of a trial: with less, few finals of slow entrants would reach the end
 COLORS = {"minilift": ("#0072B2", "#009E73", "#56B4E9", "#44AA99", "#000000", "#666666", "#332288"),
           "PyTorch": ("#D55E00", "#CC79A7", "#E69F00", "#AA3377")}
-SEEDS = 3  # of the finalists, none of which is that of the search
+SEEDS = 3  # seeds of the finalists, all different from that of the search
 MOMENTUM = 0.9
-DECAY = 0.01  # of AdamW, as PyTorch has it
-BEST = {"test accuracy": (max, "highest", 2), "test loss": (min, "lowest", 3)}  # and digits to be shown
-LOST = 10.0  # times the loss at the start, from where a run counts as diverged
+DECAY = 0.01  # of AdamW, PyTorch's default
+BEST = {"test accuracy": (max, "highest", 2), "test loss": (min, "lowest", 3)}  # and the digits to be shown
+LOST = 10.0  # a run counts as diverged from this multiple of its initial loss
 
 
 class Course(NamedTuple):
-    """What is raced on.
+    """A network and a data set to race on.
 
     Attributes
     ----------
@@ -66,17 +66,17 @@ class Course(NamedTuple):
     data: datasets.Dataset
 
     def network(self, seed):
-        """Return the network before training, of minilift."""
+        """Return minilift's network before training."""
         return self.problem.network(seed=seed)
 
     @property
     def held_out(self):
-        """What the test set is asked for."""
+        """The quantity measured on the test set."""
         return "test loss" if self.problem.autoencoder else "test accuracy"
 
 
 class Entrant(NamedTuple):
-    """One that races: its name, its library, and a function of (course, rate, batch, seed) that makes a `Trainer`."""
+    """A participant: its name, its library, and a function of (course, rate, batch, seed) that makes a `Trainer`."""
 
     name: str
     library: str
@@ -84,14 +84,14 @@ class Entrant(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """One run: `epoch` trains for one epoch, `parameters` gives θ of each map for the evaluation."""
+    """One run: `epoch` trains for one epoch, `parameters` returns the θ of each map for the evaluation."""
 
     epoch: Callable
     parameters: Callable
 
 
 class Trial(NamedTuple):
-    """One run to be done: whose, with what, and whether it is one of the finals."""
+    """One run to be done: the entrant, its settings, and whether it is one of the finals."""
 
     entrant: str
     rate: float
@@ -101,7 +101,7 @@ class Trial(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What came of one run: after each epoch the seconds, the training loss, and the test set's accuracy or loss."""
+    """The result of a run: after each epoch the seconds, the training loss, and the test set's accuracy or loss."""
 
     seconds: list
     losses: list
@@ -158,7 +158,7 @@ def torch_trainer(optimizer, course, rate, batch, seed):
 
 
 def window_of(phi, problem):
-    """Return the pixels that an output of a map of PyTorch sees: a filter's, behind the last of them all, or ()."""
+    """Return the size of the pixel window of a map of PyTorch: a filter's, or the image's after the filters, or ()."""
     if not problem.images:
         return ()
     return getattr(phi, "kernel_size", (problem.images[0] // 4, problem.images[1] // 4))
@@ -191,7 +191,7 @@ def of_class(name, torch, net, rate):
 
 
 def muon(torch, net, rate):
-    """Return PyTorch's Muon for the hidden matrices, AdamW for the others, as its authors do."""
+    """Return PyTorch's Muon for the hidden matrices and AdamW for the others, as its authors do."""
     parameters = list(net.parameters())
     hidden = [p for p in parameters[2:-2] if p.ndim == 2]
     others = [p for p in parameters if not any(p is h for h in hidden)]
@@ -208,10 +208,10 @@ NAMES = tuple(entrant.name for entrant in OURS + THEIRS)
 
 
 def entrants(names=NAMES, problem=None):
-    """Return the entrants of these names that can run here, on a problem if one is given."""
+    """Return the entrants with these names that can run here, on `problem` if it is given."""
     names = set(names)
     if problem is not None and problem.images:
-        names.discard("PyTorch Muon")  # all matrices between the first map and the last are filters, not for it
+        names.discard("PyTorch Muon")  # the matrices between the first and the last map are filters, not for Muon
     try:
         import torch
         missing = () if hasattr(torch.optim, "Muon") else ("PyTorch Muon",)
@@ -225,9 +225,9 @@ def entrants(names=NAMES, problem=None):
 
 @quiet()
 def run(course, entrant, rate, batch, seed, judge, final=False):
-    """Do one run; return its `Run`. The first epoch is trained whatever the budget.
+    """Do one run and return its `Run`; the first epoch is trained whatever the budget.
 
-    `judge` is a network of minilift, by which all parameters are evaluated; in the finals on the test set too.
+    `judge` is a network of minilift with which all parameters are evaluated, in the finals on the test set too.
     """
     trainer, found, clock = entrant.trainer(course, rate, batch, seed), Run([], [], []), 0.0
     train, held_out = judge.checked_batch(course.data.X_train, course.data.y_train), None
@@ -252,7 +252,7 @@ def run(course, entrant, rate, batch, seed, judge, final=False):
 
 
 def run_elsewhere(course, threads, trial):
-    """Do a run on a worker of a cluster, with so many threads; return the trial and its `Run`."""
+    """Do a run on a worker of a cluster, with the given number of threads; return the trial and its `Run`."""
     from threadpoolctl import threadpool_limits
 
     (entrant,) = entrants([trial.entrant])
@@ -264,7 +264,7 @@ def run_elsewhere(course, threads, trial):
 
 
 def runs_of(course, trials, progress, threads):
-    """Return {trial: its `Run`}, done here one after the other, or by the workers of a cluster, as many as it has."""
+    """Return {trial: its `Run`}; runs are done here one after the other, or by all workers of a cluster."""
     found, judge = {}, course.network(0)
     field = {entrant.name: entrant for entrant in entrants([trial.entrant for trial in trials])}
 
@@ -275,7 +275,7 @@ def runs_of(course, trials, progress, threads):
         for trial in trials:
             yield trial, run(course, field[trial.entrant], *trial[1:4], judge, trial.final)
 
-    told = set()  # one line each where there is no terminal
+    told = set()  # one line for each entrant if there is no terminal
     for trial, came in done():
         found[trial] = came
         progress(f"{len(found)} of {len(trials)} {'finals' if trial.final else 'trials'}: {trial.entrant}, "
@@ -285,7 +285,7 @@ def runs_of(course, trials, progress, threads):
 
 
 def search(course, names, do):
-    """Return {trial: `Run`} of the grids of some entrants, each extended where its best trial is at an end of it.
+    """Return {trial: `Run`} for the grids of some entrants, each extended while its best trial is at an end of it.
 
     `do` is a function from a list of `Trial` to such a dict.
     """
@@ -303,28 +303,28 @@ def search(course, names, do):
 
 
 def best_of(course, trials, name):
-    """Return the best trial of an entrant, by the time to the last level, then by the last loss."""
+    """Return the best trial of an entrant, by the time to the last level, and then by the last loss."""
     own = [trial for trial in trials if trial.entrant == name]
     return min(own, key=lambda trial: (trials[trial].time_to(course.levels[-1]), trials[trial].losses[-1]))
 
 
 def beyond(best, rates):
-    """Return the rate, in a list, by which a grid is extended whose best one is at an end of it; none if it is not."""
+    """Return a list with the rate that extends a grid whose best rate is at an end; it is empty otherwise."""
     return [best * STEP] if best == max(rates) else [best / STEP] if best == min(rates) else []
 
 
 def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1):
-    """Return the rows of a race: the finals of each entrant, with what was tried before.
+    """Return the rows of a race: the finals of each entrant, with the trials before them.
 
     Parameters
     ----------
     course : Course
     names : sequence of str, default all
-        Of the entrants.
+        Names of the entrants.
     progress : callable
-        Takes a text that says what is done, and whether it is worth a line where there is no terminal.
+        Takes a text that says what is done, and whether it is worth a line if there is no terminal.
     threads : int, default 1
-        Of NumPy and PyTorch in each run, where the workers of a cluster do them (see `minilift.lab.runs.cluster`).
+        Threads of NumPy and PyTorch in each run, if workers of a cluster do the runs (see `minilift.lab.runs.cluster`).
     """
     field = {entrant.name: entrant for entrant in entrants(names, course.problem)}
     progress(f"{course.title}: {len(field)} entrant{'s' * (len(field) > 1)}", line=True)
@@ -363,8 +363,8 @@ def mlp_course(data, small):
 def autoencoder_course(data, small):
     """Return the course of LocoProp's autoencoder, a smaller one for the digits.
 
-    The levels are what is left of the loss between its least value, the entropy of the pixels, and that of the mean
-    image: 30 % and 20 % of it.
+    The levels lie between the least possible loss, the entropy of the pixels, and the loss of the mean image: 30 % and
+    20 % of that difference above the least.
     """
     data = data.autoencoder()
     least, mean = (float(entropy(X).sum(axis=-1).mean()) for X in (data.X_train, data.X_train.mean(axis=0)))
@@ -407,7 +407,7 @@ def entropy(p):
 
 
 def times_to(row, level):
-    """Return the seconds after which each final of an entrant was at a training loss, inf where it never was."""
+    """Return the seconds after which each final of an entrant reached a training loss, inf if it never did."""
     return [Run(**found).time_to(level) for found in row["runs"]]
 
 
@@ -417,7 +417,7 @@ def last_time(row):
 
 
 def race_cells(block):
-    """Return the results of one course as a table of text, the head first: the quickest entrant on top."""
+    """Return the results of one course as a table of text cells, the head first, then the quickest entrant."""
     levels, held_out = block[0]["levels"], block[0]["held out"]
     best, best_is, digits = BEST[held_out]
     rows = [["entrant", "rate", "batch", *(f"seconds to {level:g}" for level in levels), "training loss", held_out,
@@ -434,9 +434,9 @@ def race_cells(block):
 
 
 def verdict(block):
-    """Return the lines below the table: how many times sooner the best of minilift is than the best of PyTorch.
+    """Return the lines below the table: by what factor the best of minilift is faster than the best of PyTorch.
 
-    They are compared where both libraries took part.
+    The comparison is made if both libraries took part.
     """
     trials = sorted({row["trials"] for row in block})
     tried = f"{trials[0]} to {trials[-1]}" if len(trials) > 1 else trials[0]
@@ -475,7 +475,7 @@ def race_table(rows):
 
 
 def race_figure(rows):
-    """Return a figure of training loss and test accuracy, or loss, against seconds, a row of panels for each course."""
+    """Return a figure of training loss and test accuracy (or loss) against seconds, with a row of panels per course."""
     from minilift import plots
 
     blocks = grouped(rows, "network")
@@ -494,7 +494,7 @@ def race_figure(rows):
                 right.plot(found["seconds"], found["held_out"], line, **drawn)
         for level in block[0]["levels"]:
             left.axhline(level, color="#999999", linewidth=0.8)
-        few = block[0]["held out"] == "test loss"  # whose least value is not near 0: less than a power of ten
+        few = block[0]["held out"] == "test loss"  # its least value is not near 0: it spans less than a decade
         left.set(xscale="log", yscale="linear" if few else "log", xlabel="seconds of training", ylabel="training loss",
                  title=title)
         right.set(xscale="log", xlabel="seconds of training", ylabel=block[0]["held out"],

@@ -1,8 +1,8 @@
-r"""`minilift bench ranks`: what a training step on several ranks costs, counted, predicted and measured.
+r"""`minilift bench ranks`: the cost of a training step on several ranks, counted, predicted and measured.
 
 Each of p ranks holds n = N/p rows of a batch. For each method `work_of` counts what one rank does in a step, from the
 mathematics: flops of products on its own rows, flops and inverses that all ranks repeat, bytes that are only moved, and
-what is exchanged. For a map with r inputs (that of the bias included) and m outputs the terms that tell are
+data that are exchanged. For a map with r inputs (including the bias) and m outputs the dominant terms are
 
 ==========================  =================  =====================================  =======================
 step                        on n rows          repeated on every rank                 exchanged, in numbers
@@ -14,22 +14,22 @@ CG, k steps, Gram matrix    n r² or n N r      2 k r² m or 2 k N² m          
 CG, k steps, without it     4 k n r m                                                 k sums of r m, and 2 k of m
 ==========================  =================  =====================================  =======================
 
-where all but the first row are beyond BackProp's, and s is the smaller of r and m.
+where all rows but the first count work in addition to BackProp's, and s is the smaller of r and m.
 
-The last is no method of minilift, which forms the Gram matrix: it is the textbook's, whose unknowns are split among the
-ranks by rows as the samples are. So its inner products are sums of m numbers each, which cost their latency, 2 k times
-a map, and no two of them can be sent together.
+The last method is not one of minilift, which forms the Gram matrix. It is the textbook's CG, with its unknowns split
+among the ranks by rows, as the samples are. Its inner products are therefore sums of m numbers each, 2 k for each map;
+each costs the latency of a message, and no two of them can be sent together.
 
-Time is flops over rates plus the α-β model of an exchange: a sum of b bytes takes the smaller of
-:math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`, rows that make b bytes
-together take :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are measured, with all ranks at work,
-before and after each step, whose prediction takes the mean of both: a machine with other guests is not the same for
-seconds. The error is the median over the steps. Python's calls are measured in a step of a network of as many maps
-that are tiny; they are the same on any number of ranks, times those that share a core. What the model leaves out beside
-(vectors, products at other rates) is a factor for all that is computed, taken from the steps on one rank. So the
-prediction for one rank is no prediction, and those for more are. Steps are measured with a τ_θ for which rounding
-spoils no solution on either side: where it would, a map is solved again along principal axes (`careful_solve`), which
-is not counted.
+Time is flops divided by rates, plus the α-β model of an exchange: a sum of b bytes takes the smaller of
+:math:`\log_2 p\,(\alpha + \beta b)` and :math:`2\log_2 p\,\alpha + 2\frac{p-1}{p}\beta b`; gathering rows of b bytes in
+total takes :math:`\log_2 p\,\alpha + \frac{p-1}{p}\beta b`. α, β and the rates are measured, with all ranks at work,
+before and after each step, and its prediction uses the mean of both, because a machine with other users changes within
+seconds. The error is the median over the steps. The cost of Python's calls is measured in a step of a network with
+equally many, but tiny, maps; it is the same for any number of ranks, times the number that share a core. What else the
+model leaves out (vectors, products at other rates) enters as a factor on all computation, fitted to the steps on one
+rank. Hence the numbers for one rank are not predictions, but those for more are. Steps are measured with a τ_θ for
+which rounding spoils no solution on either side: if it did, a map would be solved again along principal axes
+(`careful_solve`), which is not counted.
 """
 
 from __future__ import annotations
@@ -62,25 +62,25 @@ from minilift.training.ranks import Ranks, SharedMap, bounds, even_bounds, folde
 
 MEASURED_RANKS = (1, 2, 3, 4)
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-MANY = (1, 2, 8, 64, 512, 4096)  # of these, for a table
-WIDTHS, BATCHES = (250, 500, 1000, 2000, 4000), (250, 1000, 4000, 16000)  # for which the model is asked
-DEAR = 2.0  # times BackProp's step: from there on an exact one is said not to pay
-TOLERANCE = 0.25  # relative error of a prediction that is aimed at
-RATIO = 1.15  # time on as many ranks as cores ÷ one process with as many threads, aimed at
+MANY = (1, 2, 8, 64, 512, 4096)  # those shown in a table
+WIDTHS, BATCHES = (250, 500, 1000, 2000, 4000), (250, 1000, 4000, 16000)  # for which the model is evaluated
+DEAR = 2.0  # an exact step that takes more than this multiple of BackProp's is said not to pay
+TOLERANCE = 0.25  # target for the relative error of a prediction
+RATIO = 1.15  # target for time on as many ranks as cores ÷ time of one process with as many threads
 TAU_THETA = 0.01  # of the steps measured; with 1 and fewer samples than inputs the parameter side needs principal axes
-FOUND = ("seconds", "given", "constants", "calls")  # of each method, in a job
-TINY = 4  # samples, and width at most, of the network of whose step nothing but calls takes time
-LARGE = 3000  # rows of an inverse from which its flops a second are about the same
-PAIRS = 7  # turns of the jobs that are held against each other
+FOUND = ("seconds", "given", "constants", "calls")  # results of each method in a job
+TINY = 4  # samples, and largest width, of a network whose step spends its time on nothing but calls
+LARGE = 3000  # rows above which an inverse's flops per second hardly change
+PAIRS = 7  # turns of the jobs that are compared with each other
 TURN = 0.1  # seconds that one measurement of a step takes at least
-FEWEST, MOST, LONG = 3, 7, 6.0  # measurements of a step in each job, and seconds of them after which the fewest do
+FEWEST, MOST, LONG = 3, 7, 6.0  # measurements of a step in each job, at least and at most, and seconds they should fill
 LATENCY, VOLUME = 8, 8_000_000  # bytes of the sums by which α and β are measured
-PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written: a step of the optimizer, a Gram matrix
-# made, an iteration of CG on its unknowns, activations and signals of a map
+PASSES = {"outer": 5, "gram": 8, "cg": 10, "rows": 8}  # arrays read or written in a step of the optimizer, in forming a
+# Gram matrix, in an iteration of CG on its unknowns, and for the activations and signals of a map
 
 
 class Work(NamedTuple):
-    """What one rank does in a step.
+    """The work of one rank in a step.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Work(NamedTuple):
     inverse : float
         n³ of the inverses, in float64.
     moved : float
-        Bytes that are read or written and hardly computed with.
+        Bytes that are read or written with hardly any computation.
     sums, gathers : tuple of float
         Bytes of each array that is summed, and of the rows of all ranks that are gathered.
     """
@@ -102,20 +102,20 @@ class Work(NamedTuple):
     gathers: tuple = ()
 
     def plus(self, other):
-        """Return the work of both."""
+        """Return the sum of this work and another."""
         return Work(*(one + two for one, two in zip(self, other)))
 
     def given(self, p):
-        """Return the bytes that a rank gives to sums and to gathers (its own rows)."""
+        """Return the bytes that a rank contributes to sums and to gathers (its own rows)."""
         return sum(self.sums), sum(self.gathers) / p
 
     def sent(self, p):
-        """Return the bytes that a rank sends, in the algorithms that send least."""
+        """Return the bytes that a rank sends with the algorithms that send the least."""
         return (p - 1) / p * (2 * sum(self.sums) + sum(self.gathers))
 
 
 class Shape(NamedTuple):
-    """A map with r inputs, that of the bias included, and m outputs, on n of N rows; `first`, `last` say where."""
+    """A map with r inputs, including the bias, and m outputs, on n of N rows; it may be the `first` or the `last`."""
 
     r: int
     m: int
@@ -126,7 +126,7 @@ class Shape(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """What a rank does in a second, and what an exchange takes: all ranks at work.
+    """The rates of a rank and the times of an exchange, with all ranks at work.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class Constants(NamedTuple):
     memory : float
         Bytes a second.
     alpha, beta : float
-        Seconds of a message, and of a byte; 0 on one rank.
+        Seconds per message, and per byte; 0 on one rank.
     """
 
     product: float
@@ -152,14 +152,14 @@ ITEM = 4  # bytes of a float32
 
 
 def gradient(shape):
-    """Return BackProp's work in a map: three products (two in the first), a sum of ãᵀg, the optimizer's step."""
+    """Return BackProp's work in a map: three products (two in the first map), a sum of ãᵀg, the optimizer's step."""
     r, m, n, _, first, _ = shape
     return Work(own=(4 if first else 6) * n * r * m,
                 moved=ITEM * (PASSES["outer"] * r * m + PASSES["rows"] * n * m), sums=(ITEM * r * m,))
 
 
 def exact(shape, side=None):
-    """Return the work of an exact implicit step beyond BackProp's."""
+    """Return the work of an exact implicit step in addition to BackProp's."""
     r, m, n, N, *_ = shape
     s = smaller(shape, side)
     probed = (32,) * (s == "parameter")  # bytes of norms of samples and of the signal, for the estimate of rounding
@@ -169,13 +169,13 @@ def exact(shape, side=None):
 
 
 def cg(steps, shape, side=None):
-    """Return the work of k steps of conjugate gradients on the Gram matrix beyond BackProp's."""
-    norms = (ITEM * shape.m,) * (smaller(shape, side) == "parameter")  # of the signal: below its rounding a unit stays
+    """Return the work of k steps of conjugate gradients on the Gram matrix, in addition to BackProp's."""
+    norms = (ITEM * shape.m,) * (smaller(shape, side) == "parameter")  # of the signal: a unit stops at its rounding
     return on_gram(steps, shape, side).plus(Work(sums=norms))
 
 
 def on_gram(steps, shape, side=None):
-    """Return the work of making the Gram matrix, and of so many products with it."""
+    """Return the work of forming the Gram matrix, and of `steps` products with it."""
     s = smaller(shape, side)
     size = shape.r if s == "parameter" else shape.N
     return gram(shape, s).plus(Work(repeated=2 * steps * size**2 * shape.m,
@@ -183,7 +183,7 @@ def on_gram(steps, shape, side=None):
 
 
 def gram(shape, side):
-    """Return the work of making a Gram matrix: a sum of C, or rows gathered, and K of which each rank makes a part."""
+    """Return the work of forming a Gram matrix: C by a sum, or K in parts, one for each rank, from gathered rows."""
     r, m, n, N, *_ = shape
     if side == "parameter":
         return Work(own=n * r**2, moved=8 * PASSES["gram"] * r**2, sums=(8 * folded_size(bounds(r)),))
@@ -192,7 +192,7 @@ def gram(shape, side):
 
 
 def smaller(shape, side=None):
-    """Return the side, by default that on which fewer bytes come in, as minilift chooses."""
+    """Return the given side, by default the one on which fewer bytes are received, as minilift chooses."""
     if side is not None:
         return side
     phi = SharedMap(OneMap((shape.r, shape.m)), None, 1, shape.r - 1)
@@ -207,14 +207,14 @@ class OneMap(NamedTuple):
 
 
 def textbook_cg(steps, shape):
-    """Return the work of k steps of CG whose unknowns are split by rows, without a Gram matrix, beyond BackProp's."""
+    """Return the extra work of k steps of CG with the unknowns split by rows, and without a Gram matrix."""
     r, m, n, *_ = shape
     return Work(own=4 * steps * n * r * m, moved=steps * PASSES["cg"] * ITEM * n * m,
                 sums=(ITEM * r * m,) * steps + (ITEM * m,) * (2 * steps))
 
 
 def plain_steps(steps, shape):
-    """Return the work of plain local steps of LocoProp-S beyond BackProp's: all but one are products with K or C."""
+    """Return the extra work of plain local steps of LocoProp-S: all but one are products with K or C."""
     return on_gram(steps - 1, shape)
 
 
@@ -239,9 +239,9 @@ SIDED = ("parameter side", "sample side")
 
 
 def work_of(method, widths, batch, p):
-    """Return what one of p ranks does in a step of a method on a chain of maps: a `Work`.
+    """Return the `Work` of one of p ranks in a step of a method on a chain of maps.
 
-    Where there are more ranks than samples, it is one that has a row.
+    If there are more ranks than samples, it is a rank that has a row.
     """
     total = Work(sums=(8,))  # the loss
     last = len(widths) - 2
@@ -256,7 +256,7 @@ def parts(work, p, constants):
     hops = math.log2(p)
     latency = volume = 0.0
     for size in work.sums:
-        ways = ((hops, hops * size), (2 * hops, 2 * (p - 1) / p * size))  # all of it at each hop, or in pieces
+        ways = ((hops, hops * size), (2 * hops, 2 * (p - 1) / p * size))  # the whole array at each hop, or in pieces
         messages, sent = min(ways, key=lambda way: way[0] * constants.alpha + way[1] * constants.beta)
         latency, volume = latency + messages * constants.alpha, volume + sent * constants.beta
     for size in work.gathers:
@@ -278,12 +278,12 @@ def needs():
 
 
 def launcher():
-    """Return the path of mpiexec, that of this Python's environment first, or None."""
+    """Return the path of mpiexec, preferably that of this Python's environment, or None."""
     return shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 def on_ranks(p, threads, order):
-    """Run `measured` on so many ranks started by mpiexec, and return what rank 0 found."""
+    """Run `measured` on p ranks started by mpiexec, and return the results of rank 0."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)),
                    "OMPI_MCA_rmaps_base_oversubscribe": "true",  # Open MPI: more ranks than cores
                    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
@@ -295,7 +295,7 @@ def on_ranks(p, threads, order):
 
 
 def measured(order):
-    """Measure on the ranks that mpiexec started: constants, steps of all methods; rank 0 prints; return exit code."""
+    """Measure constants and steps on the ranks that mpiexec started; rank 0 prints; return the exit code."""
     team = Team.mpi(brief=True)
     with team.guard():
         problem = Problem("", tuple(order["widths"]), order["activation"], order["batch"], order["autoencoder"])
@@ -307,16 +307,16 @@ def measured(order):
 
 
 def steps_of(team, problem, name, constants):
-    """Return what is `FOUND` of a method.
+    """Return the results of a method named in `FOUND`.
 
-    These are seconds of a step, in each turn; bytes that a rank gave to sums and gathers in it, a mean; the constants
-    measured beside each turn, if they are wanted; and seconds of calls.
+    These are the seconds of a step in each turn; the mean number of bytes that a rank gave to sums and gathers in a
+    step; the constants measured around each turn, if wanted; and the seconds of calls.
     """
     tiny = step_on(team, problem._replace(widths=tuple(min(TINY, width) for width in problem.widths), batch=TINY), name)
     step = step_on(team, problem, name)
     measure = constants_of(team, problem, inverse_size(problem, name)) if constants else lambda: None
-    measure()  # before the first step: after it the next one has its memory given anew, which takes half as long again
-    step()  # arrays that are kept are made now
+    measure()  # before the first step: after it, the next step must allocate memory anew and takes half as long again
+    step()  # arrays that are kept are created now
     before = {verb: given for verb, (given, _) in team.sent.items()}
     start = time.perf_counter()
     step()
@@ -334,17 +334,17 @@ def steps_of(team, problem, name, constants):
 
 
 def mean(constants):
-    """Return the mean of each of some `Constants`."""
+    """Return `Constants` that are the means of several."""
     return Constants(*(float(np.mean(values)) for values in zip(*constants)))
 
 
 def middle(constants):
-    """Return the median of each of some `Constants`."""
+    """Return `Constants` that are the medians of several."""
     return Constants(*(float(np.median(values)) for values in zip(*constants)))
 
 
 def step_on(team, problem, name):
-    """Return a whole training step of a method on this rank's rows, as `fit` takes it."""
+    """Return a whole training step of a method on this rank's rows, as `fit` performs it."""
     net, method = problem.network("numpy"), method_of(name)
     optimizer = SGD(1.0) if isinstance(method, LocoProp) else outer(problem)
     X, y = net.checked_batch(*problem.samples())
@@ -365,12 +365,12 @@ def step_on(team, problem, name):
 
 
 def on_side(gram, chosen):
-    """Return the `gram` of a map on one side, whatever side it is asked for."""
+    """Return a map's `gram` that always uses one side, whichever side is requested."""
     return lambda a, side=None, bias=True: gram(a, chosen, bias)
 
 
 def method_of(name):
-    """Return the method that is measured under a name of `COUNTS`."""
+    """Return the method that is measured under a name in `COUNTS`."""
     kind = name.partition(",")[0]
     if kind == "LocoProp-S":
         return LocoProp("S", gamma=1.0, steps=LOCAL, local_lr=1e-8, local_optimizer="sgd")
@@ -380,9 +380,9 @@ def method_of(name):
 
 
 def mean_seconds(team, step, repeats):
-    """Return the mean time of a step over some in a row, the same number on all ranks: that of the slowest.
+    """Return the mean time of a step over several in a row, equally many on all ranks, on the slowest rank.
 
-    Where three ranks have two cores, two of them share one, and the third waits for them.
+    If three ranks have two cores, two of them share one, and the third waits for them.
     """
     team.sum(0.0)
     start = time.perf_counter()
@@ -393,18 +393,18 @@ def mean_seconds(team, step, repeats):
 
 
 def repeats_in(seconds, once):
-    """Return how often something that takes so long is to be done, to fill so many seconds."""
+    """Return how often something that takes `once` seconds must be repeated to fill `seconds`."""
     return max(1, round(seconds / once))
 
 
 def inverse_size(problem, name):
-    """Return the number of rows of the inverses in a method's step, `LARGE` where they have more than that."""
+    """Return the number of rows of the inverses in a method's step, but no more than `LARGE` on the parameter side."""
     n_in = max(problem.widths[:-1])
     return min(n_in + 1, LARGE if name == "exact, parameter side" else problem.batch)
 
 
 def constants_of(team, problem, size):
-    """Return what measures the `Constants` of this number of ranks, all at work, with inverses of so many rows."""
+    """Return a function that measures the `Constants` with all ranks at work, and inverses of `size` rows."""
     rng, n = np.random.default_rng(0), max(1, problem.batch // team.size)
     n_in, n_out = max(pairwise(problem.widths), key=lambda shape: shape[0] * shape[1])
     a, theta = rng.random((n, n_in), dtype=np.float32), rng.random((n_in, n_out), dtype=np.float32)
@@ -429,7 +429,7 @@ def constants_of(team, problem, size):
 
 
 def ranks_rows(options, progress):
-    """Return the rows: measured and predicted on a few ranks of this machine, predicted on many."""
+    """Return the rows: measured and predicted for a few ranks on this machine, predicted for many."""
     rows = []
     for network in options["network"]:
         problem = PROBLEMS[network]._replace(batch=options["batch"] or PROBLEMS[network].batch)
@@ -443,10 +443,10 @@ def ranks_rows(options, progress):
 
 
 def by_turns(order, rounds, progress, network):
-    """Return {ranks: what is `FOUND`}, seconds and constants of each turn of each round.
+    """Return {ranks: the results in `FOUND`}, with seconds and constants of each turn of each round.
 
-    In each round all numbers of ranks have their turn: a machine with other guests is not the same for minutes. Each
-    method has processes of its own: in the memory that a large step leaves behind the next takes a fifth longer.
+    In each round all numbers of ranks take a turn, as a machine with other users changes within minutes. Each method
+    has its own processes: in the memory that a large step leaves behind, the next one takes a fifth longer.
     """
     orders = [{**order, "methods": [method], "constants": True} for method in COUNTS if method not in MODEL_ONLY]
     jobs = {p: [] for p in MEASURED_RANKS}
@@ -457,21 +457,21 @@ def by_turns(order, rounds, progress, network):
 
 
 def of_all_methods(jobs):
-    """Return what is `FOUND` in jobs of one method each, in one."""
+    """Return the results of jobs of one method each, combined."""
     return {what: {method: found for job in jobs for method, found in job[what].items()} for what in FOUND}
 
 
 def together(jobs):
-    """Return what is `FOUND` in all jobs of one number of ranks."""
+    """Return the results of all jobs with the same number of ranks, combined."""
     first, *others = jobs
     return {**first, **{what: {method: sum((job[what][method] for job in others), first[what][method])
                                for method in first[what]} for what in ("seconds", "constants", "calls")}}
 
 
 def in_pairs(order, problem, threads, progress, network):
-    """Return [(seconds on as many ranks as threads, seconds in one process with those threads)], measured by turns.
+    """Return [(seconds on as many ranks as threads, seconds in one process with those threads)], taken in turns.
 
-    Of BackProp, and of the exact step on the side that minilift takes for the widest map.
+    The steps are BackProp's, and the exact step on the side that minilift chooses for the widest map.
     """
     order, pairs = {**order, "methods": beside(problem, threads), "constants": False}, []
     for turn in range(PAIRS if threads in MEASURED_RANKS[1:] else 0):
@@ -482,7 +482,7 @@ def in_pairs(order, problem, threads, progress, network):
 
 
 def beside(problem, p):
-    """Return the methods of which ranks are held against one process with threads."""
+    """Return the methods for which ranks are compared with threads of one process."""
     n_in, n_out = max(pairwise(problem.widths), key=math.prod)
     widest = Shape(n_in + 1, n_out, problem.batch / p, problem.batch, first=False, last=False)
     return ["BackProp", f"exact, {smaller(widest)} side"]
@@ -500,9 +500,9 @@ def check_chains(networks):
 
 
 def rows_of(network, problem, found, pairs, threads):
-    """Return the rows of one network: {ranks: what was found}, and the pairs of `in_pairs`."""
+    """Return the rows of one network, from {ranks: results} and the pairs of `in_pairs`."""
     cores = os.cpu_count() or 1
-    distant = max((p for p in found if 1 < p <= cores), default=max(found))  # whose constants serve for more ranks
+    distant = max((p for p in found if 1 < p <= cores), default=max(found))  # its constants are used for more ranks
     far = middle([middle(turns) for turns in constants_in(found[distant]).values()])
     rows = []
     for method, p in product(COUNTS, sorted({*found, *RANKS})):
@@ -510,7 +510,7 @@ def rows_of(network, problem, found, pairs, threads):
         turns = constants_in(here).get(method, []) if here else []
         constants = middle(turns or (constants_in(here)["BackProp"] if here else [far]))
         work = work_of(method, problem.widths, problem.batch, p)
-        shared = max(1.0, p / cores) if here else 1.0  # ranks that share a core wait for each other's Python, too
+        shared = max(1.0, p / cores) if here else 1.0  # ranks on one core also wait for each other's Python
         predict = partial(predicted_parts, work, p, *beyond(method, problem, found[1], shared))
         predicted = predict(constants)
         times = here["seconds"][method] if turns else None
@@ -528,19 +528,19 @@ def rows_of(network, problem, found, pairs, threads):
 
 
 def ratios(pairs, method):
-    """Return the time of a step on ranks over that in one process with threads, pair by pair."""
+    """Return the ratio of the time of a step on ranks to that in one process with threads, for each pair."""
     return [ranks[method] / threaded[method] for ranks, threaded in pairs if method in ranks]
 
 
 def constants_in(here):
-    """Return {method: `Constants` beside each turn} of what was found."""
+    """Return {method: `Constants` of each turn} from some results."""
     return {method: [Constants(**one) for one in turns] for method, turns in here["constants"].items()}
 
 
 def beyond(method, problem, one, shared):
-    """Return the factor of what is computed, and the seconds of calls, from the steps on one rank.
+    """Return the factor on computation, and the seconds of calls, from the steps on one rank.
 
-    Those of a method not measured are BackProp's.
+    For a method that is not measured, those of BackProp are used.
     """
     name = method if method in one["seconds"] else "BackProp"
     work, calls = work_of(name, problem.widths, problem.batch, 1), float(np.median(one["calls"][name]))
@@ -550,13 +550,13 @@ def beyond(method, problem, one, shared):
 
 
 def predicted_parts(work, p, factor, calls, constants):
-    """Return {part: seconds} of a step by the model, what is computed times a factor, and of its calls."""
+    """Return {part: seconds} of a step by the model, with computation scaled by a factor, and of its calls."""
     made = parts(work, p, constants)
     return {**made, "own rows": factor * made["own rows"], "repeated": factor * made["repeated"], "calls": calls}
 
 
 def error(row):
-    """Return the relative error of a prediction, the median over the turns, or None."""
+    """Return the median over the turns of the relative error of a prediction, or None."""
     errors = [predicted / seconds - 1 for predicted, seconds in zip(row["turns, predicted"], row["turns"] or [])]
     return float(np.median(errors)) if errors else None
 
@@ -593,18 +593,18 @@ def network_lines(network, block):
 
 
 def turns_text(block):
-    """Return how often steps were measured, as a text."""
+    """Return a text that says how often steps were measured."""
     turns = sorted({len(row["turns"]) for row in block if row["turns"]})
     return f"{turns[0]} to {turns[-1]}" if len(turns) > 1 else str(turns[0])
 
 
 def against(row):
-    """Return a measured time beside the predicted one."""
+    """Return the text of a measured time beside the predicted one."""
     return f"{row['seconds']['median'] * 1e3:.2f}; {row['predicted'] * 1e3:.2f}; {error(row):+.0%}"
 
 
 def far(row, reference):
-    """Return a predicted time, and its ratio to another."""
+    """Return the text of a predicted time, and its ratio to another."""
     return f"{row['predicted'] * 1e3:.3g} ({row['predicted'] / reference['predicted']:.2g})"
 
 
@@ -617,14 +617,14 @@ def counted(method, row):
 
 
 def error_line(p, block):
-    """Return the line that holds the errors of the predictions for p ranks against what was aimed at."""
+    """Return the line that compares the errors of the predictions for p ranks with the target."""
     errors = [abs(error(row)) for row in select(block, ranks=p) if row["seconds"] is not None]
     verdict = "met" if max(errors) <= TOLERANCE else "NOT met"
     return f"  target: prediction for {p} ranks within {TOLERANCE:.0%}: at most {max(errors):.0%} off, {verdict}"
 
 
 def ratio_lines(shown):
-    """Return what was aimed at for some ranks against one process with as many threads, on as many cores."""
+    """Return the lines that compare ranks with as many threads of one process on as many cores, with the target."""
     lines = []
     for method, line in shown.items():
         row = next((row for row in line.values() if row["ratios"] and row["ranks"] <= row["cores"]), None)
@@ -644,7 +644,7 @@ def constants_text(block):
 
 
 def where_it_pays(block):
-    """Return the table of the number of ranks from which an exact step takes more than `DEAR` of BackProp's."""
+    """Return the table of the number of ranks from which an exact step takes more than `DEAR` times BackProp's."""
     constants = Constants(**block[-1]["constants"])
     cells = [["width", *(f"batch {batch}" for batch in BATCHES)]]
     for width in WIDTHS:
@@ -654,7 +654,7 @@ def where_it_pays(block):
 
 
 def dear_from(width, batch, constants):
-    """Return from how many ranks on an exact step is dear for a width and a batch, as a text."""
+    """Return a text with the number of ranks from which an exact step is too expensive for a width and a batch."""
     widths = (784, width, width, width, 10)
 
     def seconds(method, p):
@@ -670,7 +670,7 @@ PARTS = {"own rows": "#009E73", "repeated": "#D55E00", "volume (β)": "#56B4E9",
 
 
 def ranks_figure(rows):
-    """Return a figure: times against ranks, and what they are made of on few ranks and on many."""
+    """Return a figure of times against ranks, and of their parts on few ranks and on many."""
     from minilift import plots
 
     blocks = grouped(rows, "network")
@@ -684,9 +684,9 @@ def ranks_figure(rows):
 
 
 def draw_times(axes, network, block):
-    """Draw the predicted time of a step against ranks as lines, and what was measured as points.
+    """Draw the predicted time of a step against ranks as lines, and the measured times as points.
 
-    Where ranks share cores, what was predicted for that is a cross, and no part of the line.
+    If ranks share cores, the prediction for that is drawn as a cross, and is not part of the line.
     """
     for color, (method, line) in zip(COLORS, grouped(block, "method").items()):
         for mark, there in (("--" if method in MODEL_ONLY else "-", [row for row in line if row["own cores"]]),
@@ -711,7 +711,7 @@ def draw_times(axes, network, block):
 
 
 def time_text(seconds):
-    """Return a time in seconds or milliseconds."""
+    """Return the text of a time in seconds or milliseconds."""
     return f"{number(seconds)} s" if seconds >= 1 else f"{number(seconds * 1e3)} ms"
 
 
@@ -741,7 +741,7 @@ def draw_parts(axes, block):
 
 
 def cheaper_side(block):
-    """Return the name of the exact step on the side that is the cheaper one on most numbers of ranks."""
+    """Return the name of the exact step on the side that is cheaper for most numbers of ranks."""
     return min((f"exact, {side}" for side in SIDED), key=lambda method: sum(
         math.log(row["predicted"]) for row in select(block, method=method)))
 

@@ -1,22 +1,22 @@
 r"""The papers' experiments: ``minilift reproduce EXPERIMENT --scale small | medium | paper``.
 
-An experiment is a list of independent runs: one network, method and step size, trained from one seed. Each finished
-run leaves one JSON file in the results folder and is not done again; one that was interrupted continues from its
-checkpoint. The end is a table and a figure, with the paper's numbers beside ours, and a verdict on each claim of the
-paper: *holds* (for every seed), *fails* (for none) or *unclear*. A run that diverges is a result ("-").
+An experiment is a list of independent runs, each with one network, method and step size, trained from one seed. Each
+finished run leaves one JSON file in the results folder and is not done again; an interrupted run continues from its
+checkpoint. The result is a table and a figure, with the paper's numbers beside ours, and a verdict on each claim of the
+paper: *holds* (for every seed), *fails* (it holds for none) or *unclear*. A run that diverges counts as a result ("-").
 
-Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) on whatever backend it is given. The workers of a
-Dask cluster do them with ``--cluster tcp://…``, provided that they see the results folder under the same path; those of
-another one, such as Ray's, in two lines:
+Runs are done one at a time, or in parallel by ``joblib`` (``--jobs``) with whatever backend it is given. With
+``--cluster tcp://…`` the workers of a Dask cluster do them, provided that they see the results folder under the same
+path. The workers of another kind of cluster, such as Ray's, can be used in two lines:
 
 .. code-block:: python
 
     with joblib.parallel_config("ray"):
         minilift.lab.reproduce.reproduce(Plan("proxprop-table1", "paper"), "/data/table1", jobs=100)
 
-A worker that is lost costs nothing but time: its runs are taken up by others, from their checkpoints.
+A lost worker costs nothing but time: others continue its runs from their checkpoints.
 
-`minilift.lab.experiments` says what is run, and has `Plan`; `minilift.lab.results` says what is written.
+`minilift.lab.experiments` defines what is run, and `Plan`; `minilift.lab.results` defines what is written.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def load_data(plan, name):
 
 
 def run_job(plan, folder, job, *callbacks, jobs=1):
-    """Do one run, or take it up where it stopped, or read its result if it is finished; return the record.
+    """Do one run, or resume it where it stopped, or read its result if it is finished; return the record.
 
-    `jobs` says how many are done at a time; the callbacks are those of `fit`.
+    `jobs` is the number of runs at a time; the callbacks are passed to `fit`.
     """
     path, checkpoint = (Path(folder) / "runs" / f"{job.key}{suffix}" for suffix in (".json", ".npz"))
     if path.exists():
@@ -104,7 +104,7 @@ def read_record(path):
 
 
 def finished_jobs(plan, folder, workers, jobs, bar):
-    """Return an iterator over the records of runs, as they are finished.
+    """Return an iterator over the records of runs, in the order in which they finish.
 
     The bar counts each epoch of the runs that are done in this process.
     """
@@ -116,18 +116,18 @@ def finished_jobs(plan, folder, workers, jobs, bar):
 
 
 def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
-    """Run an experiment, or what is left of it, and write its results.
+    """Run an experiment, or what remains of it, and write its results.
 
     Parameters
     ----------
     plan : Plan
     folder : path, optional
-        Of the results, by default ``minilift-EXPERIMENT-SCALE``. What is finished in it is not done again.
+        The folder of the results, by default ``minilift-EXPERIMENT-SCALE``. Finished runs in it are not done again.
     jobs : int, default 1
         Runs at a time; −1: as many as there are cores. The workers of a cluster do as many as they can.
     progress : bool, default True
     address : str, optional
-        Of a Dask cluster whose workers do the runs, such as "tcp://10.0.0.1:8786".
+        The address of a Dask cluster whose workers do the runs, such as "tcp://10.0.0.1:8786".
 
     Returns
     -------
@@ -136,7 +136,7 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
     Raises
     ------
     ValueError
-        If the data file or the folder cannot be used, or the folder holds results of other settings; if no cluster
+        If the data file or the folder cannot be used, if the folder holds results with other settings, or if no cluster
         answers at the address.
     """
     check_jobs(jobs)
@@ -147,13 +147,13 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
         with cluster(address):
             results = run_all(plan, folder, jobs, progress)
     finally:
-        sweep(folder / "runs")  # what workers had begun to write when they were ended
+        sweep(folder / "runs")  # files that workers were writing when they were stopped
     write_results(plan, results, folder)
     return results
 
 
 def check_jobs(jobs):
-    """Raise an error for a number of runs at a time that is neither −1 nor at least 1."""
+    """Raise an error if the number of runs at a time is neither −1 nor at least 1."""
     if jobs != -1:
         check_count("jobs", jobs)
 
@@ -164,9 +164,9 @@ def folder_of(plan, folder):
 
 
 def claim_folder(plan, folder):
-    """Write down the settings of a results folder, or make sure that it has the same ones and whole results.
+    """Write the settings into a results folder, or make sure that it has the same ones and complete results.
 
-    The number of seeds may be another: each run is kept under its seed.
+    The number of seeds may differ, as each run is stored under its seed.
     """
     mine = {"experiment": plan.experiment, "scale": plan.scale, "setting": asdict(plan.setting),
             "backend": plan.backend, "data": {name: fingerprint(load_data(plan, name)) for name in plan.setting.data}}
@@ -184,19 +184,19 @@ def claim_folder(plan, folder):
 
 
 def with_seeds(settings, seeds):
-    """Return the settings of a results folder with another number of seeds."""
+    """Return the settings of a results folder with the number of seeds replaced."""
     return {**settings, "setting": {**settings["setting"], "seeds": seeds}}
 
 
 def fingerprint(data):
-    """Return sizes and checksum of a data set."""
+    """Return the sizes and the checksum of a data set."""
     return f"{data!r}, checksum {checksum(data.X_train, data.y_train, data.X_test, data.y_test):08x}"
 
 
 def run_all(plan, folder, workers, progress):
     """Return the results of all runs.
 
-    Where methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
+    If methods are tuned, the whole grid is run with one seed, and the best step size of each with the others too.
     """
     setting, variants = plan.setting, plan.what.variants(plan.setting)
     grid = [(data, variant.label, variant.step) for data in setting.data for variant in variants]
@@ -217,7 +217,7 @@ LASTS = {"medium": "an hour or several", "paper": "many hours, or days"}
 
 
 def lasting(plan, jobs, address=None):
-    """Return how long an experiment takes, in words; its small scale is known, on this machine and on data of ours."""
+    """Return how long an experiment takes, in words; known for the small scale, on this machine and our own data."""
     if plan.scale in LASTS or plan.data is not None or address is not None:
         return LASTS.get(plan.scale, "some minutes, or more")
     small, cores = plan.what.settings["small"], os.cpu_count()
@@ -252,7 +252,7 @@ def add_arguments(parser):
 
 @naming("--write")
 def write_section(page):
-    """Renew the results in a page from the files beside it; return the exit code."""
+    """Update the results in a page from the files beside it; return the exit code."""
     text = read_text(page)
     if BEGIN not in text or END not in text:
         raise ValueError(f"{page} has no lines {BEGIN} and {END}")

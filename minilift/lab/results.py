@@ -1,4 +1,4 @@
-"""How the results of an experiment are written: tables, files, figures, and the page that shows all of them."""
+"""Write the results of an experiment: tables, files, figures, and the page that shows all of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from minilift.support.files import write_text
 
 
 def write_results(plan, results, folder):
-    """Write table and verdicts (text, CSV, JSON) and the figures, one for each data set."""
+    """Write the table and the verdicts (text, CSV, JSON), and a figure for each data set."""
     cells, draw = (steps_cells, steps_figure) if plan.what.figure == "steps" else (curves_cells, curves_figure)
     about = {"command": plan.command, "title": plan.what.title, "setting": asdict(plan.setting),
              "machine": machine(), "machines of the runs": machines(results),
@@ -42,7 +42,7 @@ def write_results(plan, results, folder):
 
 
 def summary(record):
-    """Return one run in few numbers: how it ended, and its curve of training losses."""
+    """Return a summary of one run: how it ended, and its curve of training losses."""
     history = record["history"]
     numbers = {name: history[name][-1] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
                if name in history}
@@ -60,14 +60,14 @@ def csv_text(runs):
 
 
 def machines(results):
-    """Return where, with what versions and from which commits the runs were done."""
+    """Return the machines, versions and commits with which the runs were done."""
     names = ("processor", "threads", "jobs", "blas", "versions", "commit")
     found = {json.dumps({name: record["machine"].get(name) for name in names}) for record in results.records}
     return [json.loads(one) for one in sorted(found)]
 
 
 def read_json(path, what, make):
-    """Return what `make` makes of a JSON file, or raise a `ValueError` that says that the file is not `what`."""
+    """Return the result of `make` for a JSON file's content, or raise a `ValueError` saying that it is not `what`."""
     try:
         return make(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -96,7 +96,7 @@ def setting_text(data, samples, widths, epochs, batch, seeds):
 
 
 def steps_cells(experiment, results, data):
-    """Return final training losses for each step size (median over seeds), the paper's below ours."""
+    """Return the final training losses for each step size (medians over seeds), with the paper's below ours."""
     cells = [["τ", *map(number, results.steps(data, results.labels[0]))]]
     for label in results.labels:
         losses = losses_by_step(results.select(data=data, label=label))
@@ -107,7 +107,7 @@ def steps_cells(experiment, results, data):
 
 
 def curves_cells(experiment, results, data):
-    """Return each method at its chosen step size: medians over the seeds, ranges in brackets."""
+    """Return the cells for each method with its chosen step size: medians over the seeds, ranges in brackets."""
     def over_seeds(measure, worst=math.inf):
         return lambda label: ranges(results.measured(data, label, measure), missing=worst)
 
@@ -120,7 +120,7 @@ def curves_cells(experiment, results, data):
 
 
 def notes_of(experiment, results, data):
-    """Return the lines below the table of one data set: the grids of step sizes, and numbers of the paper."""
+    """Return the lines below the table of one data set: the grids of step sizes, and numbers from the paper."""
     lines = [f"paper, {name}: " + ", ".join(f"{label} {value}" for label, value in of.items())
              for name, of in experiment.paper.items() if isinstance(of, dict) and name not in datasets.available()]
     if experiment.tuned:
@@ -136,16 +136,16 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def with_section(text, body):
-    """Return a page with everything between its two marks replaced."""
+    """Return a page in which everything between its two marks is replaced."""
     return f"{text.partition(BEGIN)[0]}{BEGIN}\n{body}\n{END}{text.partition(END)[2]}"
 
 
 def section(folder):
-    """Return the results of all files of a folder as Markdown: races first, then those of `bench step`.
+    """Return the results in all files of a folder as Markdown: races first, then those of `bench step`.
 
-    A file is of `minilift bench`, such as ``step.json``, or it is the ``results.json`` of an experiment under a name of
-    one's choice. The page lies in that folder. Files of the same name are linked: of a benchmark its table NAME.txt and
-    figure NAME.png, of an experiment the figures NAME-DATA.png, one for each data set.
+    A file comes from `minilift bench`, such as ``step.json``, or is the ``results.json`` of an experiment under any
+    name. The page is in the same folder. Files with the same name are linked: for a benchmark its table NAME.txt and
+    figure NAME.png, for an experiment the figures NAME-DATA.png, one for each data set.
     """
     parts = [read_json(path, "a result of minilift", partial(part_of, path))
              for path in sorted(Path(folder).glob("*.json"))]
@@ -154,7 +154,7 @@ def section(folder):
 
 
 def part_of(path, about):
-    """Return where in the section the part of a file stands (0 to 3), and its lines."""
+    """Return the position of a file's part in the section (0 to 3), and its lines."""
     if "verdicts" in about:
         return 3, experiment_part(path, about)
     if about["command"].startswith("minilift bench race"):
@@ -173,7 +173,7 @@ def origin(about):
 
 
 def step_part(about):
-    """Return the tables of `bench step`, below the threads and the versions of what was compared."""
+    """Return the tables of `bench step`, preceded by the threads and the versions of what was compared."""
     threads, versions = (about["machine"][name] for name in ("threads", "versions"))
     others = [f", {name} {versions[key]}" for key, name in (("torch", "PyTorch"), ("sklearn", "scikit-learn"))
               if key in versions]
@@ -198,7 +198,7 @@ def race_part(path, about):
 
 
 def bench_part(path, about):
-    """Return where the numbers of another benchmark are."""
+    """Return a line that says where the numbers of another benchmark are."""
     kept = [f"[{kind}]({path.stem}{suffix})" for kind, suffix in (("table", ".txt"), ("figure", ".png"))
             if path.with_suffix(suffix).exists()]
     title = about["command"].removeprefix("minilift ").split(" --")[0]
@@ -206,7 +206,7 @@ def bench_part(path, about):
 
 
 def experiment_part(path, about):
-    """Return the tables, notes, verdicts and figures of an experiment; figures lie beside the file."""
+    """Return the tables, notes, verdicts and figures of an experiment; the figures are beside the file."""
     lines = ["", f"### {about['title']} ({', '.join(about['tables'])})", "",
              f"{origin(about)} {setting_text(**about['setting'])}."]
     for data, cells in about["tables"].items():

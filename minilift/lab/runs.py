@@ -1,9 +1,9 @@
-r"""Runs: a grid of step sizes is searched, one step size is chosen, and the method is repeated with it.
+r"""Runs: search a grid of step sizes, choose one of them, and repeat the method with it.
 
 `minilift compare` and `minilift reproduce` both do this with `tune`. The first does its runs one after the other and
-chooses by `trusted_step`: it shows methods at work. The second may do them in several processes, whose results are
-files, and chooses by `lowest_step`: its claims are about losses a few percent apart. Both can send their runs to the
-workers of a Dask cluster (see `cluster`), or of what else joblib is given as its backend.
+chooses by `trusted_step`, since it shows methods at work. The second may use several processes, whose results are
+files, and chooses by `lowest_step`, since its claims are about losses a few percent apart. Both can send their runs to
+the workers of a Dask cluster (see `cluster`), or to those of any other backend that joblib is given.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from minilift.support.signals import children_spared
 from minilift.support.terminal import how_to_install, note, watched
 from minilift.training.fit import evaluate
 
-FACTOR = 3.0  # a calmer step size may have so many times the loss; the default grid grows by about as much
-SILENCE = 10  # seconds without a line, where there is no terminal, after which the runs that are done are counted
-TIE = 1.05  # losses so close are the same
+FACTOR = 3.0  # a calmer step size may have this multiple of the loss; the default grid grows by about the same factor
+SILENCE = 10  # seconds without a line, if there is no terminal, after which the number of finished runs is reported
+TIE = 1.05  # losses within this factor count as equal
 
 
 class Job(NamedTuple):
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
     @property
     def key(self):
-        """Name of its files."""
+        """The name of its files."""
         return re.sub(r"[^\w.+-]", "-", f"{self.data}_{self.label}_{self.step:g}_{self.seed}")
 
 
@@ -68,8 +68,8 @@ def read_data(path, table=False):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
     Images are (N, height, width, channels), (N, height, width) or flat, uint8 or numbers in [0, 1]; labels are whole
-    numbers from 0. An x may be small, as in files of Keras.
-    A `table` may hold any numbers, which stay in float64, and its y of floats are targets of a regression.
+    numbers from 0. The x may be lower case, as in Keras's files.
+    A `table` may hold any numbers, which stay in float64; if its y are floats, they are targets of a regression.
     """
     held = read_npz(existing(path))
     arrays = {**{f"X_{name[2:]}": array for name, array in held.items() if name.startswith("x_")}, **held}
@@ -128,7 +128,7 @@ def targets_of(what, y, samples, table):
 
 
 def check_finite(what, array):
-    """Raise an error that says how many numbers of an array float32 does not hold, and where the first one is."""
+    """Raise an error that says how many numbers of an array do not fit into float32, and where the first one is."""
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(array.astype(np.float32))
     if bad.any():
@@ -139,7 +139,7 @@ def check_finite(what, array):
 
 @naming("--data")
 def varied(data):
-    """Return a data set, or raise an error if all training samples have one target, so that nothing can be learned."""
+    """Return a data set, or raise an error if all training samples have the same target: nothing could be learned."""
     if len(data.y_train) == 1:
         raise ValueError(f"of one training sample of {data.name} there is nothing to learn; --samples takes more")
     if (data.y_train == data.y_train[0]).all():
@@ -149,9 +149,9 @@ def varied(data):
 
 
 def record_of(job, history, net, data):
-    """Return the record of a run: its job, its history, and loss and accuracy of the test set.
+    """Return the record of a run: its job, its history, and the loss and accuracy on the test set.
 
-    These are None if the run diverged, or without data.
+    The last two are None if the run diverged, or if there are no data.
     """
     known = data is not None and not history.diverged
     test_loss, test_accuracy = evaluate(net, data.X_test, data.y_test) if known else (None, None)
@@ -164,28 +164,28 @@ def final_loss(record):
 
 
 def training_time(record):
-    """Return the seconds that a run trained for."""
+    """Return the seconds that a run spent on training."""
     return record["history"]["seconds"][-1]
 
 
 # ---- runs elsewhere
 
-ANSWERS = 20  # seconds in which a cluster must answer
+ANSWERS = 20  # seconds within which a cluster must answer
 WORKERLESS = 60  # seconds after which a cluster without workers is given up
-LOOK = 1.0  # seconds between two looks at the workers of a cluster, while nothing comes from them
+LOOK = 1.0  # seconds between two checks of a cluster's workers while no results arrive
 LOCAL = "joblib._parallel_backends"  # the module of joblib's own backends, which work on this machine
-CLIENT: ContextVar = ContextVar("CLIENT", default=None)  # of the Dask cluster that does the runs
+CLIENT: ContextVar = ContextVar("CLIENT", default=None)  # the client of the Dask cluster that does the runs
 
 
 def check_address(address):
-    """Raise an error if --cluster was given what is no address of a scheduler."""
+    """Raise an error if the value of --cluster is not the address of a scheduler."""
     if address is not None and not re.fullmatch(r"[a-z]+://[!-~]+", address):
         raise ValueError(f"--cluster: expected an address such as tcp://10.0.0.1:8786, got {shortened(address)}")
 
 
 @contextmanager
 def cluster(address):
-    """Let the runs in the block be done by the workers of a Dask cluster, such as "tcp://10.0.0.1:8786".
+    """Let the workers of a Dask cluster, such as "tcp://10.0.0.1:8786", do the runs in the block.
 
     Without an address nothing changes.
 
@@ -216,7 +216,7 @@ def cluster(address):
 
 @contextmanager
 def silent(name):
-    """Let a logger be silent in the block: what Dask logs, tracebacks among it, we say in words."""
+    """Silence a logger in the block: what Dask logs, including tracebacks, we report in our own words."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -227,14 +227,14 @@ def silent(name):
 
 
 def elsewhere():
-    """Whether a cluster does the runs, or a backend of joblib's that may work on other machines: then one run, too."""
+    """Whether a cluster does the runs, even a single one, or a backend of joblib that may use other machines."""
     joblib = sys.modules.get("joblib")
     far = joblib is not None and type(joblib.parallel.get_active_backend()[0]).__module__ != LOCAL
     return far or CLIENT.get() is not None
 
 
 def spread(function, jobs, workers):
-    """Yield what a function returns for each of some jobs, as they are finished.
+    """Yield what a function returns for each of some jobs, in the order in which they finish.
 
     Parameters
     ----------
@@ -242,12 +242,12 @@ def spread(function, jobs, workers):
         One that can be sent to other processes.
     jobs : list of Job
     workers : int
-        Processes; a cluster takes as many as it has.
+        Number of processes; a cluster uses all that it has.
 
     Raises
     ------
     ValueError
-        If the function cannot be sent to a cluster, with a user's method for example.
+        If the function cannot be sent to a cluster, because of a user's method, for example.
     RuntimeError
         If a cluster has no workers, or is lost.
     """
@@ -276,7 +276,7 @@ def packed(function):
         raise RuntimeError(f"--cluster needs cloudpickle; install with: {how_to_install('cluster')}") from error
     try:
         return cloudpickle.dumps(function)
-    except Exception as error:  # whatever a user's object raises; joblib's backends would wait for ever
+    except Exception as error:  # a user's object may raise anything; joblib's backends would wait for ever
         raise ValueError(f"--cluster: these runs cannot be sent to other processes ({error}); a method from a file "
                          "must be in a module that the workers can import") from error
 
@@ -284,7 +284,7 @@ def packed(function):
 def start_trackers():
     """Start the processes that clean up after joblib's workers.
 
-    To start them lets Ctrl-C through again, so it is done before the workers are started, which shall be spared.
+    Starting them unblocks Ctrl-C, so this is done before the workers are started, which should not receive it.
     """
     from multiprocessing import resource_tracker
 
@@ -295,21 +295,21 @@ def start_trackers():
 
 
 def end(found):
-    """End joblib's workers in the middle of what they do; `found` is the iterator over that."""
+    """End joblib's workers in the middle of their work; `found` is the iterator over the results."""
     told, threading.excepthook = threading.excepthook, lost_its_jobs
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib counts what is not done
+            warnings.simplefilter("ignore")  # joblib warns of jobs not done
             found.close()
         for thread in threading.enumerate():
-            if thread.name == "QueueFeederThread":  # it removes the workers' semaphores, if we do not end before
+            if thread.name == "QueueFeederThread":  # it removes the workers' semaphores, unless we end first
                 thread.join(LOOK)
     finally:
         threading.excepthook = told
 
 
 def lost_its_jobs(about):
-    """Say nothing of joblib's thread that hands out jobs, ended at its start: it finds them gone. Tell all else."""
+    """Ignore the error of joblib's thread that hands out jobs, when it finds them gone; report all other errors."""
     if about.exc_type is not KeyError or about.thread is None or about.thread.name != "ExecutorManagerThread":
         threading.__excepthook__(about)
 
@@ -318,17 +318,17 @@ def lost_its_jobs(about):
 
 
 def job_done(function, jobs, number):
-    """Return what a function returns for one of the jobs."""
+    """Return the result of a function for one of the jobs."""
     return function(jobs[number])
 
 
 def spread_by_dask(client, sent, count):
-    """Yield what the workers of a Dask cluster return for jobs 0, 1, …; `sent` is the function of the number, packed.
+    """Yield the results of a Dask cluster's workers for jobs 0, 1, …; `sent` is the function of the number, packed.
 
-    What a lost worker was doing Dask gives to others. The workers read the function themselves, so that one that lacks
-    a module says so. (A function sent as it is would end such a worker, and joblib's backend would wait for ever.)
+    Dask gives the job of a lost worker to another. The workers unpack the function themselves, so that one that lacks a
+    module can say so. (A function sent unpacked would end such a worker, and joblib's backend would wait for ever.)
     """
-    def do(sent, number):  # a function in a function is sent by value, and asks for nothing of minilift
+    def do(sent, number):  # a nested function is sent by value, and needs nothing from minilift
         import platform
 
         from cloudpickle import loads
@@ -338,7 +338,7 @@ def spread_by_dask(client, sent, count):
             raise ImportError(f"{platform.node()}: {type(error).__name__}: {error}") from None
         return function(number)
 
-    held = client.submit(bytes, sent, pure=False)  # sent once, and made again if it is lost
+    held = client.submit(bytes, sent, pure=False)  # sent once, and recreated if it is lost
     futures = [client.submit(do, held, number, pure=False) for number in range(count)]
     done, patience = SimpleQueue(), Patience(client)
     for future in futures:
@@ -348,7 +348,7 @@ def spread_by_dask(client, sent, count):
 
 
 def next_result(done, patience):
-    """Return the result of the next run that comes out of a queue of futures, or raise an error in words."""
+    """Return the result of the next run from a queue of futures, or raise an error that explains what happened."""
     while True:
         try:
             future = done.get(timeout=LOOK)
@@ -358,12 +358,12 @@ def next_result(done, patience):
         except Exception as error:
             if future.status in ("error", "cancelled") or not isinstance(error, (OSError, TimeoutError)):
                 raise patience.in_words(future.status, error) from None
-            future.add_done_callback(done.put)  # its worker was lost before the result was here: others do it again
+            future.add_done_callback(done.put)  # its worker was lost before the result arrived: others do it again
             patience.look()
 
 
 class Patience:
-    """How long a cluster has been without workers, and the words in which it is given up.
+    """Keep track of how long a cluster has been without workers, and word the errors when it is given up.
 
     Parameters
     ----------
@@ -374,7 +374,7 @@ class Patience:
         self.client, self.address, self.since = client, client.scheduler.address, None
 
     def look(self):
-        """Raise an error if the scheduler is lost, or has had no workers for `WORKERLESS` seconds."""
+        """Raise an error if the scheduler is lost or has had no workers for `WORKERLESS` seconds."""
         try:
             workers = self.client.nthreads()
         except OSError as error:
@@ -389,11 +389,11 @@ class Patience:
                                f"seconds; start some with: dask worker {self.address} --nthreads 1")
 
     def lost(self):
-        """Return the error that the scheduler is gone."""
+        """Return the error that says that the scheduler is gone."""
         return RuntimeError(f"--cluster: the scheduler at {self.address} is lost; start it and its workers again")
 
     def in_words(self, status, error):
-        """Return an error in words for what keeps a run, of a status, from having a result."""
+        """Return an error that explains why a run with this status has no result."""
         from distributed import KilledWorker
 
         if status == "cancelled":
@@ -418,18 +418,18 @@ def lowest_step(losses):
 def trusted_step(losses):
     """Return the step size that a practitioner would trust.
 
-    The loss of a step size is the worst over the seeds, infinite if one of them diverged. The choice falls on the
-    smallest step size whose loss is the lowest, or within 5 % (`TIE`) of it. It stands at a cliff if the next larger
-    step size has more than 3 times (`FACTOR`) its loss. Then the next smaller one is taken instead, if that has at most
-    3 times its loss.
+    The loss of a step size is the worst over the seeds, infinite if one of them diverged. The first choice is the
+    smallest step size whose loss is the lowest or within 5 % (`TIE`) of it. It is at a cliff if the next larger step
+    size has more than 3 times (`FACTOR`) its loss. In that case the next smaller one is taken instead, if it has at
+    most 3 times the loss.
 
     The largest step sizes that still train amplify rounding, so their losses differ between machines. The losses of
-    calmer ones do not. Rounding can change the choice only where a ratio of two losses is at 1.05 or 3.
+    calmer ones do not. Rounding can change the choice only where a ratio of two losses is close to 1.05 or 3.
 
     Parameters
     ----------
     losses : dict of float → sequence of float
-        Losses at the end of the search, one a seed, for each step size; inf or nan where a run diverged.
+        Losses at the end of the search, one per seed, for each step size; inf or nan where a run diverged.
 
     Returns
     -------
@@ -453,10 +453,10 @@ def undecided_steps(losses, seeds):
     """Return the step sizes that must be run with their other seeds before `trusted_step` can choose.
 
     The worst loss of a step size can only rise with further seeds. First the step size with the lowest loss is run with
-    all seeds. The lowest worst loss is then at most that one's, and what is chosen at most 5 % above it. A step size
-    whose loss is more than 3 times as high again can neither be chosen nor, as a neighbour, change the choice: it is at
-    the cliff already, and no calmer one that is as good. So it needs no further seeds, and neither does one that
-    diverged. What `trusted_step` chooses is what it would choose after all runs.
+    all seeds. The lowest worst loss is then at most that one's, and the loss of the choice at most 5 % above it. A step
+    size whose loss is over 3 times that bound can neither be chosen nor, as a neighbour, change the choice:
+    as the larger neighbour it already makes a cliff, and as the smaller one it is not good enough. So it needs no
+    further seeds, and neither does one that diverged. `trusted_step` thus chooses as it would after all runs.
 
     Parameters
     ----------
@@ -468,7 +468,7 @@ def undecided_steps(losses, seeds):
     Returns
     -------
     list of float
-        Empty when the choice stands.
+        Empty when the choice is settled.
     """
     worst = worst_losses(losses)
     whole = [step for step in worst if len(losses[step]) == seeds]
@@ -483,16 +483,16 @@ def undecided_steps(losses, seeds):
 
 
 class Results:
-    """All records of a comparison or an experiment, and the questions that are asked of them.
+    """All records of a comparison or an experiment, with methods that answer questions about them.
 
     Parameters
     ----------
     records : list of dict
-        As `record_of` makes them.
+        Made by `record_of`.
     search : list of dict, optional
         The records by which step sizes are chosen; by default those of the first seed.
     choose : callable, default `lowest_step`
-        From {step size: losses, one a seed} to a step size.
+        From {step size: losses, one per seed} to a step size.
 
     Attributes
     ----------
@@ -507,11 +507,11 @@ class Results:
         self.search = self.select(seed=self.seeds[0]) if search is None else search
 
     def select(self, **wanted):
-        """Return the records whose entries are as wanted."""
+        """Return the records with the given entries."""
         return select(self.records, **wanted)
 
     def searched(self, data, label):
-        """Return {step size: losses of the search, one a seed} of a method, the largest step size first."""
+        """Return {step size: losses of the search, one per seed} of a method, the largest step size first."""
         return losses_by_step(select(self.search, data=data, label=label))
 
     def steps(self, data, label):
@@ -533,12 +533,12 @@ class Results:
         return sorted(records, key=itemgetter("seed"))
 
     def measured(self, data, label, measure):
-        """Return what `measure` finds in the records of a method with its chosen step size, by seed."""
+        """Return the values of `measure` for the records of a method with its chosen step size, by seed."""
         return list(map(measure, self.chosen(data, label)))
 
 
 def grouped(rows, *keys):
-    """Return {entry: its rows}, in the order of the rows; several keys make a tuple of entries."""
+    """Return {entry: its rows} in the order of the rows; with several keys the entries are tuples."""
     entry, groups = itemgetter(*keys), {}
     for row in rows:
         groups.setdefault(entry(row), []).append(row)
@@ -546,13 +546,13 @@ def grouped(rows, *keys):
 
 
 def losses_by_step(records):
-    """Return {step size: training losses at the end}, the largest step size first."""
+    """Return {step size: final training losses}, the largest step size first."""
     found = grouped(records, "step")
     return {step: list(map(final_loss, found[step])) for step in sorted(found, reverse=True)}
 
 
 def select(rows, **wanted):
-    """Return those rows, each a dict, whose entries are as wanted."""
+    """Return the rows, each a dict, with the given entries."""
     return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
@@ -563,30 +563,30 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     ----------
     grid : list of (data, label, step)
     search, repeat : (callable, dict of label → int, seeds)
-        A function that takes a list of `Job` and the bar and returns an iterator over their records, the epochs of a
-        run, and the seeds to run.
+        A function that takes a list of `Job` and the bar and returns an iterator over their records; the epochs of a
+        run; and the seeds to run.
     choose : callable
         As for `Results`.
     progress : bool, default True
         Show the bar on a terminal; elsewhere write a line when the runs of a method are finished.
     undecided : callable, optional
-        As `undecided_steps`. Given, the search begins with the first seed, and the others are run only for the step
-        sizes that it names.
+        A function like `undecided_steps`. If given, the search begins with the first seed, and the others are run only
+        for the step sizes that it returns.
     **bar_options
         Further arguments of `tqdm`.
 
     Returns
     -------
     search, repeated : list of dict
-        The records of the two.
+        The records of both stages.
     """
     from tqdm.auto import tqdm
 
     def do(points, run, epochs, seeds, stage):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
-        with closing(run(jobs, bar)) as records:  # which ends workers if we are ended
+        with closing(run(jobs, bar)) as records:  # this ends workers if we are ended
             found = collect(records, bar, epochs, Counter(job.label for job in jobs) if lines else {}, stage)
-        order = {job: number for number, job in enumerate(jobs)}  # workers finish in any other
+        order = {job: number for number, job in enumerate(jobs)}  # workers finish in any order
         return sorted(found, key=lambda record: order[Job(*map(record.get, Job._fields))])
 
     def seek(run, epochs, seeds):
@@ -612,10 +612,10 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
 
 
 def collect(records, bar, epochs, awaited, stage):
-    """Return records that come one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each.
+    """Return records that arrive one by one as a list; the bar, which counts epochs, gains `epochs[label]` for each.
 
-    `awaited` is {label: number of runs}: when the last run of a label has come, a line says so and in which `stage`,
-    and others before where they are `SILENCE` seconds apart. It is emptied.
+    `awaited` is {label: number of runs} and is emptied: when the last run of a label has arrived, a line says so and in
+    which `stage`; before that, lines report progress if none has been written for `SILENCE` seconds.
     """
     kept, done, started, total = [], bar.n, time.perf_counter(), sum(awaited.values())
     spoken = started
@@ -634,6 +634,6 @@ def collect(records, bar, epochs, awaited, stage):
                      f"({time.perf_counter() - started:.0f} s)")
         kept.append(record)
         done += epochs[record["label"]]
-        bar.update(done - bar.n)  # a diverged run is shorter
+        bar.update(done - bar.n)  # a diverged run has fewer epochs
         bar.set_postfix_str(f"{record['label']} {record['step']:.3g}: {number(final_loss(record))}")
     return kept

@@ -13,8 +13,8 @@ from minilift.support.tables import padded
 def table(things, columns):
     """Return rows of text cells, the head first.
 
-    `columns` is {head: function that writes the cell of a thing}. Where things are dicts, a text such as
-    "{network}, {contender}", which their entries fill, will do instead of a function.
+    `columns` is {head: function that returns the cell of a thing}. If things are dicts, the function may be replaced by
+    a text such as "{network}, {contender}", which is filled with their entries.
     """
     writers = [column.format_map if isinstance(column, str) else column for column in columns.values()]
     return [list(columns), *([write(thing) for write in writers] for thing in things)]
@@ -33,7 +33,7 @@ def markdown(rows):
 
 
 def number(value, digits=3, otherwise="-"):
-    """Return a number in so many significant digits, all of it from 100 to 999; `otherwise` for None, nan and inf."""
+    """Return a number with `digits` significant digits, at least 3 from 100 to 999; `otherwise` for None, nan, inf."""
     if value is None or not math.isfinite(value):
         return otherwise
     return f"{value:.{max(digits, 3) if 99.5 <= abs(value) < 999.5 else digits}g}"  # 104, not 1e+02
@@ -45,16 +45,16 @@ def listed(values):
 
 
 def ends(values, missing=math.inf):
-    """Return median, lowest and highest of some values; one that is missing (None, nan) counts as the worst, inf.
+    """Return median, lowest and highest of some values; a missing one (None, nan) counts as the worst, inf.
 
-    Of accuracies the worst is −inf.
+    For accuracies the worst is −inf.
     """
     values = [missing if value is None or math.isnan(value) else value for value in values]
     return float(np.median(values)), float(min(values)), float(max(values))
 
 
 def spread(three, write=number, form="{} [{}, {}]"):
-    """Return the text of a median, a lowest and a highest value, each written by `write`."""
+    """Return the text of a median, a lowest and a highest value, each formatted by `write`."""
     return form.format(*map(write, three))
 
 

@@ -1,6 +1,6 @@
-"""`minilift train`: one network, one method, one step size; started by mpiexec, the processes share each batch.
+"""`minilift train`: one network, one method, one step size; if started by mpiexec, the processes share each batch.
 
-What can be trained, and the meaning of a step size, are those of `minilift compare`.
+What can be trained, and what a step size means, is the same as for `minilift compare`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    """Train the network, print what came of it; return the exit code."""
+    """Train the network and print the result; return the exit code."""
     team = Team.mpi(brief=True) if started() > 1 else Team.alone()
     with team.guard():
         return train(arguments, team)
 
 
 def train(arguments, team):
-    """Train on a team of ranks, of which the first prints; return the exit code."""
+    """Train on a team of ranks, the first of which prints; return the exit code."""
     from threadpoolctl import threadpool_limits
 
     check_counts(vars(arguments), "epochs", "batch", "threads", "samples")
@@ -97,16 +97,16 @@ def train(arguments, team):
 
 
 def lines(row, net, history, epochs):
-    """Write about ten lines in a run on standard error, where there is no terminal for a bar."""
+    """Write about ten lines per run on standard error, if there is no terminal for a bar."""
     if row["epoch"] % math.ceil(max(epochs, 1) / 10) == 0:
         note(f"epoch {row['epoch']} of {epochs}: training loss {row['train_loss']:.4g}")
 
 
 def of_given(net, given):
-    """Return a network trained on standardized data as one that takes and gives numbers as they were given.
+    """Return a network trained on standardized data as one that takes and returns numbers in the original units.
 
-    Its first map is ((x − m)/s) W + b = x (W/s) + (b − (m/s) W); what the last one gives is scaled and shifted back. It
-    computes in float64: m may be large beside s.
+    Its first map is ((x − m)/s) W + b = x (W/s) + (b − (m/s) W); the output of the last map is scaled and shifted back.
+    It computes in float64, because m may be large compared with s.
     """
     theta = [None if one is None else one.astype(np.float64) for one in net.theta]
     (mean, deviation), first, last = mean_and_deviation(given.X_train), net.maps[0], net.maps[-1]
@@ -122,7 +122,7 @@ def of_given(net, given):
 
 
 def report(net: Network, task, history, output):
-    """Print the end of a run, and write the network if wanted."""
+    """Print the outcome of a run, and write the network if that is wanted."""
     print(history)
     if history.diverged is None:
         loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
@@ -130,7 +130,7 @@ def report(net: Network, task, history, output):
     if output is not None:
         try:
             (net if task.given is None else of_given(net, task.given)).save(output)
-        except ValueError as error:  # NaN, after divergence
+        except ValueError as error:  # NaN after divergence
             print(f"no network is written: {error}")
             return
         print(f"network{'' if history.diverged is None else ', as it diverged'}: {output}")

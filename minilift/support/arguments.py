@@ -1,4 +1,4 @@
-"""Checks of arguments, whose errors say which argument, what was expected and what came."""
+"""Checks of arguments, with errors that name the argument, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy as np
 
 from minilift.support.spellings import ELSEWHERE, value_hint
 
-LARGEST = 2**63 - 1  # of whole numbers: what an index can hold
-LONGEST = 200  # characters of a value in an error
+LARGEST = 2**63 - 1  # the largest whole number that an index can hold
+LONGEST = 200  # characters of a value that an error shows
 FALLBACK_MEMORY = 1 << 40  # bytes, where the system does not say what it has
 
 
 def shown(value):
-    """Return how a value is written in an error: cut where it is long, by its class where it cannot be written.
+    """Return a value as an error shows it: shortened if it is long, and as its class if it cannot be printed.
 
-    A large array is told by its shape and dtype, which its first numbers would not show.
+    A large array is shown as its shape and dtype, which its first numbers would not reveal.
     """
     try:
         words = repr(value)
-    except Exception:  # Python writes no number of 4300 digits, and a user's class may do anything
+    except Exception:  # Python does not print integers of over 4300 digits, and a user's class may do anything
         return f"an object of class {type(value).__name__}"
     if hasattr(value, "dtype") and getattr(value, "ndim", 0) and (len(words) > LONGEST or "\n" in words):
         return f"{type(value).__name__} of shape {value.shape} and dtype {value.dtype}"
@@ -59,7 +59,7 @@ def whole_number(what, value, least=1, most=LARGEST):
 
 
 def real_number(what, value, kind="a number"):
-    """Return `value` as a float if it is a real number, of Python or NumPy; inf for what no float can hold."""
+    """Return `value` as a float if it is a real number of Python or NumPy; inf if it is too large for a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{what} must be {kind}, got {shown(value)}")
     try:
@@ -86,14 +86,14 @@ def number_between(what, value, low, high=math.inf):
 
 
 def boolean(what, value):
-    """Return `value` as a bool if it is a truth value, of Python or NumPy; a text or a number is none."""
+    """Return `value` as a bool if it is a boolean of Python or NumPy; text and numbers do not count."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{what} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def is_floating(*values, axes=(2,)):
-    """Return whether all `values` are arrays of real floating-point numbers, unmasked, with so many axes."""
+    """Return whether all `values` are unmasked real floating-point arrays whose number of axes is in `axes`."""
     return all(getattr(value, "ndim", 0) in axes and getattr(value.dtype, "kind", "") == "f"
                and not isinstance(value, np.ma.MaskedArray) for value in values)
 
@@ -106,21 +106,21 @@ def text(what, value):
 
 
 def instance_of(what, value, cls, example=""):
-    """Return `value` if it is an object of a class."""
+    """Return `value` if it is an instance of a class."""
     if not isinstance(value, cls):
         raise wrong_class(what, value, cls, example)
     return value
 
 
 def wrong_class(what, value, cls, example=""):
-    """Return the error for something that is not an object of a class: for who asks that himself, in every step."""
+    """Return the error for a value that is not an instance of a class, for callers that test this in every step."""
     return TypeError(f"{what} must be of class {cls.__name__}{example}, got {shown(value)}")
 
 
 def function(what, value, arguments, count=1):
-    """Return `value` if it can be called with so many arguments and is no class, which would make an object of them.
+    """Return `value` if it can be called with `count` arguments and is not a class, calling which makes an object.
 
-    A `count` of None is any number: those whose names decide what they are given.
+    A `count` of None allows any number, for functions whose argument names decide what they are given.
     """
     if not callable(value) or isinstance(value, type) or not (count is None or takes(value, count)):
         raise TypeError(f"{what} must be a function of {arguments}, got {shown(value)}")
@@ -128,10 +128,10 @@ def function(what, value, arguments, count=1):
 
 
 def takes(value, count):
-    """Whether a function takes so many arguments; True where Python cannot tell."""
+    """Whether a function takes `count` arguments; True if Python cannot tell."""
     try:
-        signature = inspect.signature(value, follow_wrapped=False)  # what a decorator made is what is called
-    except (ValueError, TypeError):  # some functions in C have none
+        signature = inspect.signature(value, follow_wrapped=False)  # what is called is the decorated function
+    except (ValueError, TypeError):  # some functions in C have no signature
         return True
     try:
         signature.bind(*range(count))
@@ -141,7 +141,7 @@ def takes(value, count):
 
 
 def sequence(what, value, items, length=None):
-    """Return `value` as a list if it is a sequence but no text, or an array with one axis; of `length` if given."""
+    """Return `value` as a list if it is a sequence other than text, or a 1-d array, and has `length` (if given)."""
     if (not isinstance(value, Sequence) or isinstance(value, (str, bytes))) and getattr(value, "ndim", 0) != 1:
         raise TypeError(f"{what} must be a list of {items}, got {shown(value)}")
     if length is not None and len(value) != length:
@@ -150,7 +150,7 @@ def sequence(what, value, items, length=None):
 
 
 def checked_path(what, path):
-    """Return `path` as a `Path` if it names a file, whether or not that exists."""
+    """Return `path` as a `Path` if it can name a file, whether or not the file exists."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
         raise TypeError(f"{what} must be the path of a file, got {shown(path)}")
     if not os.fspath(path).strip() or "\0" in os.fspath(path):
@@ -159,36 +159,36 @@ def checked_path(what, path):
 
 
 def random_generator(what, seed):
-    """Return NumPy's generator of a seed, which is a whole number of at least 0; a generator is returned itself."""
+    """Return NumPy's generator for a seed, a whole number of at least 0; a generator is returned as it is."""
     if isinstance(seed, np.random.Generator):
         return seed
     return np.random.default_rng(whole_number(what, seed, least=0))
 
 
 def memory_of_machine():
-    """Return the bytes of physical memory, or a number that only an absurd size exceeds where they are not known."""
+    """Return the bytes of physical memory or, if unknown, a number that only an absurd size exceeds."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on every system
+    except (AttributeError, ValueError, OSError):  # not available on every system
         return FALLBACK_MEMORY
 
 
 def fits_in_memory(what, needed):
-    """Raise a `ValueError` if that many bytes, of what is about to be made, are more than the machine has."""
+    """Raise a `ValueError` if something about to be made needs more bytes of memory than the machine has."""
     if needed > memory_of_machine():
         raise ValueError(f"{what} must fit in memory: {needed / 1e9:,.3g} GB are needed, this machine has "
                          f"{memory_of_machine() / 1e9:.3g} GB")
 
 
-# ---- things by their names
+# ---- things given by name
 
 
 def where_labels_are(y, samples, n_out):
-    """Return how an array that holds no labels, whole numbers (N,), has them in another form; "" if it has not."""
+    """Return how to get labels, whole numbers (N,), from an array that has them in another form; "" if it has none."""
     kind = y.dtype.kind
     if y.shape == (samples, 1):
         return "; y[:, 0] has it"
-    if y.shape == (samples, n_out) and kind in "biuf":  # one-hot rows: 0, but for one entry
+    if y.shape == (samples, n_out) and kind in "biuf":  # one-hot rows: 0 except for one entry
         return "; y.argmax(axis=1) has it" * bool(((y == 1).sum(axis=1) + (y == 0).sum(axis=1) == n_out).all()
                                                   and ((y == 1).sum(axis=1) == 1).all())
     if kind == "b" or (kind == "f" and bool((y == y.round()).all())):
@@ -200,7 +200,7 @@ def where_labels_are(y, samples, n_out):
 
 
 def where_targets_are(y, samples, n_out):
-    """Return how an array that is not of shape (N, n) has targets of that shape in another form; "" if it has not."""
+    """Return how to get targets of shape (N, n) from an array that has them in another form; "" if it has none."""
     if y.shape == (samples,) and n_out > 1 and samples and bool(((y == y.round()) & (y >= 0) & (y < n_out)).all()):
         return f"; of labels np.eye({n_out})[y] has it"
     if y.ndim and len(y) == samples and y.size == samples * n_out:
@@ -228,7 +228,7 @@ def split_options(what, text):
 
 
 def cut_at_commas(text):
-    """Return the parts between the commas of a text that stand in no bracket."""
+    """Return the parts of a text between commas, except commas inside brackets."""
     depth, parts = 0, [""]
     for sign in text:
         depth = max(0, depth + (sign in "([{") - (sign in ")]}"))
@@ -242,7 +242,7 @@ def cut_at_commas(text):
 def made_by_name(what, text, known):
     """Return what 'name' or 'name:argument=value,…' stands for.
 
-    `known` is {name: (class, arguments)}; arguments in the text come before those.
+    `known` is {name: (class, arguments)}; arguments in the text take precedence over those.
 
     Raises
     ------

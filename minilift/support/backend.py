@@ -1,8 +1,8 @@
-r"""Arrays: which library owns them, and the little that must be done differently for each.
+r"""Arrays: which library owns them, and the few things that must be done differently for each.
 
-This is the only file that imports CuPy. There is no global backend: a function asks the arrays that it was
-given (`array_module`), and mixtures of host and device arrays are refused by name. Random numbers are always
-drawn by NumPy and then moved, so that one seed gives one network on either backend.
+This is the only file that imports CuPy. There is no global backend: a function infers the library from the arrays
+that it is given (`array_module`), and mixtures of host and device arrays are refused with an error. Random numbers are
+always drawn by NumPy and then moved, so that a seed gives the same network on either backend.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from minilift.support.terminal import how_to_install
 BACKENDS = ("numpy", "cupy")
 KINDS = {"real": ("f", "floating-point numbers"), "whole": ("iu", "whole numbers"), "any": ("biuf", "numbers")}
 HALVED_ABOVE = 34  # size above which a triangular matrix is inverted, or solved with, by halves
-SQUARED_ABOVE = 256  # size above which a product of two is made by halves
-PROBED = 16  # columns, at most, of which a product with an inverse is repeated in float64
-APPLIED = 1e-5  # relative error, of each of them, up to which the product in another dtype is taken
-CACHED = 2**15  # entries of an array of which a few fit into a processor's cache
-# numbers of glibc's mallopt, with what is asked of them: the size up to which an array comes from the heap (the largest
-# that glibc takes), and how much free memory the heap keeps at its end
+SQUARED_ABOVE = 256  # size above which the product of two is computed by halves
+PROBED = 16  # columns, at most, for which a product with an inverse is repeated in float64
+APPLIED = 1e-5  # relative error of each such column up to which the product in another dtype is accepted
+CACHED = 2**15  # entries of arrays of which a few fit into a processor's cache
+# parameters of glibc's mallopt and their values: the size up to which an array comes from the heap (the largest that
+# glibc accepts), and how much free memory the heap keeps at its end
 MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 2**25), (-1, 2**30)
 
 
 def get_module(backend):
-    """Return the array library of a backend's name, after making sure that it can compute.
+    """Return the array library for a backend's name, after making sure that it can compute.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def get_module(backend):
     except ImportError as error:
         raise RuntimeError("backend='cupy': CuPy is not installed; install the CuPy wheel that matches your CUDA "
                            f"version, or that for CUDA 12 with: {how_to_install('cupy')}") from error
-    try:  # that cupy imports says nothing about a GPU: ask one to add
+    try:  # a successful import of cupy does not imply a GPU: let it do an addition
         answer = float(cupy.ones(2).sum())
     except Exception as error:
         raise RuntimeError(f"backend='cupy': CuPy is installed but no GPU answers ({error})") from error
@@ -62,11 +62,11 @@ def get_module(backend):
 
 @cache
 def keep_freed_memory():
-    """Have glibc keep the memory of arrays that are freed, for those of the next training step.
+    """Make glibc keep the memory of freed arrays for those of the next training step.
 
-    By default it gives large pieces back to the system, and each page of a new array is then cleared when it is first
-    written: for arrays of some 100 kB that takes longer than to compute them. Where a user has settings of his own in
-    the environment (MALLOC_…, GLIBC_TUNABLES), and on other C libraries, nothing is done.
+    By default it returns large pieces to the system, and each page of a new array is then cleared when it is first
+    written: for arrays of about 100 kB that takes longer than computing them. If the user has set MALLOC_… or
+    GLIBC_TUNABLES in the environment, and with other C libraries, nothing is done.
     """
     own = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if own or not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")):
@@ -76,7 +76,7 @@ def keep_freed_memory():
 
 
 def module_of(backend):
-    """Return the array library of a backend that `get_module` found in order; at once, since every batch asks."""
+    """Return the array library of a backend that `get_module` has checked; cached, since every batch asks for it."""
     return np if backend == "numpy" else sys.modules["cupy"]
 
 
@@ -88,7 +88,7 @@ def array_module(*arrays):
     TypeError
         If something is not an array, or if host and device arrays are mixed.
     """
-    if set(map(type, arrays)) == {np.ndarray}:  # the common case, at once: this is asked at every operation
+    if set(map(type, arrays)) == {np.ndarray}:  # shortcut for the common case: this is called in every operation
         return np
     cupy = sys.modules.get("cupy")
     owners = set()
@@ -107,12 +107,12 @@ def array_module(*arrays):
 
 
 def as_array(what, array, xp=np):
-    """Return what the user gave as `what` as an array of NumPy or `xp`, of whatever dtype.
+    """Return the user's argument `what` as an array of NumPy or `xp`, with any dtype.
 
     Raises
     ------
     ValueError, TypeError
-        If its rows differ in length, if it is masked, or if whose it is does not give it away (a tensor of PyTorch
+        If its rows differ in length, if it is masked, or if its library refuses to convert it (a tensor of PyTorch
         that requires gradients).
     """
     if isinstance(array, np.ma.MaskedArray):
@@ -121,20 +121,20 @@ def as_array(what, array, xp=np):
         return array
     try:
         return np.asarray(array)
-    except Exception as error:  # other libraries raise what they like
+    except Exception as error:  # other libraries may raise anything
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{what}: cannot be made into an array ({error})") from None
 
 
 def check_arrays(what, kind="real", **arrays):
-    """Raise an error that names the first of `arrays` that is none of NumPy or CuPy, or holds other numbers.
+    """Raise an error naming the first of `arrays` that is not an array of NumPy or CuPy, or has the wrong numbers.
 
-    They must be of `kind` "real" (floating-point), "whole" or "any".
+    The numbers must be of the `kind` "real" (floating-point), "whole" or "any".
     """
     kinds, numbers = KINDS[kind]
     for name, array in arrays.items():
         try:
-            if type(array) is not np.ndarray:  # the common case, at once
+            if type(array) is not np.ndarray:  # a shortcut for the common case
                 array_module(array)
         except TypeError as error:
             raise TypeError(f"{what}: {name}: {error}") from None
@@ -143,12 +143,12 @@ def check_arrays(what, kind="real", **arrays):
 
 
 def real_array(what, array, dtype, xp):
-    """Return what the user gave as `what` as an array of `xp` in `dtype`; itself, if it is that already.
+    """Return the user's argument `what` as an array of `xp` in `dtype`; the argument itself if it already is one.
 
     Raises
     ------
     TypeError
-        If it holds no real numbers.
+        If it does not hold real numbers.
     ValueError
         If its rows differ in length.
     """
@@ -158,7 +158,7 @@ def real_array(what, array, dtype, xp):
         hint = f"; {what.split()[-1]}.astype(float) has them, if all are numbers" * (array.dtype.kind == "O")
         raise TypeError(f"{what}: expected {real}numbers, got "
                         + (f"a sparse matrix; {what}.toarray() has them" if sparse else f"dtype {array.dtype}{hint}"))
-    with np.errstate(over="ignore"):  # what is too large for dtype becomes inf, which the caller refuses
+    with np.errstate(over="ignore"):  # numbers too large for dtype become inf, which the caller refuses
         return xp.asarray(array, dtype=dtype)
 
 
@@ -168,20 +168,20 @@ def to_numpy(array):
 
 
 def all_finite(array):
-    """Whether all numbers of an array are finite. One sum is cheaper than a mask; if that overflows, a second look."""
+    """Whether all numbers of an array are finite: a sum, cheaper than a mask, is tried first; it may overflow."""
     xp = array_module(array)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
 
 
 def first_not_finite(name, array):
-    """Return the first number of an array that is not finite, as in 'X[3, 0] = nan'."""
+    """Return a text with the first number of an array that is not finite, such as 'X[3, 0] = nan'."""
     place = tuple(map(int, np.argwhere(~np.isfinite(to_numpy(array)))[0]))
     return f"{name}{list(place)} = {array[place]}"
 
 
 def finite(what, arrays):
-    """Return arrays, by name, of which all numbers are finite, or raise an error."""
+    """Return arrays, given by name, if all their numbers are finite, or raise an error."""
     for name, array in arrays.items():
         if not all_finite(array):
             raise ValueError(f"{what}: {name} holds NaN or inf")
@@ -189,13 +189,13 @@ def finite(what, arrays):
 
 
 def synchronize(xp):
-    """Wait until the device has done all that was asked of it (nothing to wait for on NumPy)."""
+    """Wait until the device has finished all its work (with NumPy there is nothing to wait for)."""
     if xp is not np:
         xp.cuda.get_current_stream().synchronize()
 
 
 def in_cache(array):
-    """Return slices of rows: on the host few at a time, so that what is computed of them stays in cache; else all."""
+    """Return slices of rows: a few at a time on the host, to keep what is computed from them in cache; else all."""
     row = max(1, array[:1].size)
     rows = max(1, CACHED // row) if array_module(array) is np else max(1, len(array))
     return [slice(start, start + rows) for start in range(0, len(array), rows)]
@@ -204,8 +204,8 @@ def in_cache(array):
 def spd_inverse(matrix):
     """Return the inverse of a small symmetric positive definite matrix, in float64.
 
-    NumPy has no triangular solve and SciPy's brings a second thread pool that fights with NumPy's, so that one
-    inverse in float64, applied in the network's dtype, is the fast way and no less accurate.
+    NumPy has no triangular solve, and SciPy's brings a second thread pool that competes with NumPy's. Hence an
+    inverse in float64, applied in the network's dtype, is faster and no less accurate.
 
     Parameters and errors are those of `spd_factor`.
     """
@@ -215,9 +215,9 @@ def spd_inverse(matrix):
 def spd_solve(matrix, b):
     """Return the inverse of a symmetric positive definite matrix times b (n, columns), in b's dtype.
 
-    All is done in float64: in float32 an error of the size of the largest eigenvalue would be divided by the smallest.
-    Of more than n columns the product alone, with the inverse, is in b's dtype, if some of them show that it may be.
-    Errors are those of `spd_factor`.
+    Computation is in float64: in float32 an error of the size of the largest eigenvalue would be divided by the
+    smallest. With more than n columns, only the product with the inverse is in b's dtype, if a few columns show that
+    this is accurate enough. Errors are those of `spd_factor`.
     """
     factor, columns = spd_factor(matrix), b.shape[1]
     if columns > len(factor):
@@ -235,7 +235,7 @@ def spd_factor(matrix):
     Parameters
     ----------
     matrix : array (n, n)
-        For a matrix with NaN or inf it is all NaN: divergence is for the caller to report.
+        If it contains NaN or inf, the result is all NaN: divergence is for the caller to report.
 
     Raises
     ------
@@ -250,9 +250,9 @@ def spd_factor(matrix):
         factor = xp.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         factor = xp.full(matrix.shape, np.nan)
-    positive = factor.diagonal() > 0  # NaN compares false
-    if xp is not np:  # CuPy does not raise on a failed factorisation: let the factor show that it is one
-        probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without pattern
+    positive = factor.diagonal() > 0  # False for NaN
+    if xp is not np:  # CuPy does not raise if a factorisation fails: test whether the factor is one
+        probe = xp.cos(xp.arange(len(matrix), dtype=np.float64))  # a vector without a pattern
         product = matrix @ probe
         positive &= abs(factor @ (factor.T @ probe) - product) < 1e-4 * abs(product).max()
     if not bool(positive.all()):
@@ -263,7 +263,7 @@ def spd_factor(matrix):
 
 
 def triangular_solve(factor, b, transposed=False):
-    """Return L⁻¹b, or L⁻ᵀb, for a lower triangular L, by halves: one half of the unknowns, and then the other."""
+    """Return L⁻¹b, or L⁻ᵀb, for a lower triangular L, solving for one half of the unknowns, and then for the other."""
     xp, n = array_module(factor, b), len(factor)
     if n <= HALVED_ABOVE:
         inverse = xp.linalg.inv(factor)
@@ -278,10 +278,10 @@ def triangular_solve(factor, b, transposed=False):
 
 
 def triangular_inverse(factor, out=None):
-    r"""Return the inverse of a lower triangular matrix, by halves: of [A 0; B C] it is [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹].
+    r"""Return the inverse of a lower triangular matrix, by halves: that of [A 0; B C] is [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹].
 
-    NumPy's own `inv` knows neither that half of the matrix is zero nor that the product of the halves is symmetric.
-    `out` is an array of zeros where it goes, by default a new one.
+    NumPy's own `inv` uses neither that half of the matrix is zero nor that the product of the halves is symmetric.
+    The result is written into `out`, an array of zeros, by default a new one.
     """
     xp, n = array_module(factor), len(factor)
     out = xp.zeros_like(factor) if out is None else out
@@ -296,7 +296,7 @@ def triangular_inverse(factor, out=None):
 
 
 def squared(factor):
-    r"""Return RᵀR for a lower triangular R, by halves: of [A 0; B C] it is [AᵀA + BᵀB, BᵀC; CᵀB, CᵀC]."""
+    r"""Return RᵀR for a lower triangular R, by halves: for [A 0; B C] it is [AᵀA + BᵀB, BᵀC; CᵀB, CᵀC]."""
     xp, n = array_module(factor), len(factor)
     if n <= SQUARED_ABOVE:
         return factor.T @ factor
@@ -310,6 +310,6 @@ def squared(factor):
 
 
 def spence(x):
-    """Return Spence's function, elementwise, by SciPy; CuPy has none, so that device arrays go by way of the host."""
+    """Return Spence's function elementwise, from SciPy; CuPy lacks it, so device arrays pass through the host."""
     import scipy.special
     return array_module(x).asarray(scipy.special.spence(to_numpy(x)))

@@ -1,4 +1,4 @@
-"""What others call commands and options, so that an error of the command line can name the spelling here."""
+"""Names that other tools use for commands and options, so that an error of the command line can suggest ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
     **dict.fromkeys(("methods", "list-methods", "optimizers"), "in 'minilift compare --help', which names them all"),
     "install": "pip's: extras are installed as in pip install -e '.[tutorials]'",
 }
-# of an option what it may be called here, the first that a command has; words in capitals stand without an option
+# what an option may be called here: the first one that a command has applies; words in capitals need no option
 OPTIONS = {
     **dict.fromkeys(("--lr", "--lrs", "--learning-rate", "--learning-rates", "--lr-grid", "--eta", "--step-size",
                      "--step-sizes", "--grid", "--steps", "--step"), ("--step", "--steps")),
@@ -58,7 +58,7 @@ SHORT = ("compare and train are short with --samples 500 --epochs 5, bench unles
          "--scale small")
 DRAWN = "compare draws what it prints, into --output; in Python history.plot(\"a.png\")"
 TABLES = "tables are printed; in Python history.to_csv(\"a.csv\"), history.to_json(\"a.json\")"
-# options without a counterpart: what there is instead
+# options without a counterpart, and what to use instead
 INSTEAD = {
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--no-cuda", "--backend"),
                     "compare, bench and reproduce have --backend; in Python mlp(…, backend=\"cupy\")"),
@@ -93,14 +93,14 @@ INSTEAD = {
 
 
 def command_hint(name: str, known: Collection[str]) -> str:
-    """Return what is said of a command that is none of the known ones."""
+    """Return the hint about a command that is not one of the known ones."""
     if name in COMMANDS:
         return f"; it is {COMMANDS[name].format(name)}"
     return value_hint(name, known) or f" (known: {', '.join(known)})"
 
 
 def option_hint(option: str, known: Collection[str], alone: Collection[str] = ()) -> str:
-    """Return what is said of an option that is none of the known ones; `alone` is what stands without an option."""
+    """Return the hint about an unknown option; `alone` are the words that are given without an option."""
     plain = option.replace("_", "-").lower()
     same = [other for other in (plain, *OPTIONS.get(plain, ())) if other in (*known, *alone)]
     if same:
@@ -108,13 +108,13 @@ def option_hint(option: str, known: Collection[str], alone: Collection[str] = ()
             same[0] in alone)
     if plain in INSTEAD:
         return f"; {INSTEAD[plain]}"
-    words = {one.lstrip("-"): one for one in known}  # the dashes would make all options alike
+    words = {one.lstrip("-"): one for one in known}  # the dashes would make all options look similar
     near = difflib.get_close_matches(plain.lstrip("-"), words, n=1, cutoff=0.7)
     return f"; did you mean {words[near[0]]!r}?" if near else f" (known: {', '.join([*known, *alone])})"
 
 
 def stray_hint(word: str, known: Collection[str], names: dict[str, Collection[str]]) -> str:
-    """Return what is said of a word that belongs to no option.
+    """Return the hint about a word that belongs to no option.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def stray_hint(word: str, known: Collection[str], names: dict[str, Collection[st
     known : collection of str
         The command's options.
     names : dict
-        Of some options, not necessarily of the command, the names that they take.
+        The names that some options accept, not necessarily options of the command.
     """
     if word.isdecimal() or word.replace(".", "", 1).isdecimal():
         return "; a list is written with commas, as in 64,128,10"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all; texts and `.npz` files read with one clear error; checksums of arrays."""
+"""Write files completely or not at all, read texts and `.npz` files with one clear error, and checksum arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minilift.support.backend import to_numpy
 
 
 def host():
-    """Return a name of this machine, since it was started, and of the container whose process numbers are ours."""
+    """Return a name for this machine since its last boot, and for the container whose process numbers we share."""
     known = [platform.node()]
     for look, path in ((lambda path: Path(path).read_text(), "/proc/sys/kernel/random/boot_id"),
                        (os.readlink, "/proc/self/ns/pid")):
@@ -35,23 +35,23 @@ STALE_AFTER = 86_400  # seconds after which an unfinished file is stale, whoever
 
 @contextmanager
 def whole_file(path):
-    """Open a file to write bytes into: a reader sees the old content or the new, never a part.
+    """Open a file to write bytes into; a reader sees the old content or the new, never a part of it.
 
-    The content goes to a file beside `path`, which takes its place at the end; if anything fails on the way the old
-    file stays as it was, and the unfinished one is removed. A killed process cannot do that: the next one that writes
-    into the folder does it (see `sweep`). The new file may be read and written by whom the old one might.
+    The content goes to a file beside `path`, which replaces it at the end. If anything fails on the way, the old file
+    stays as it was, and the unfinished one is removed. A killed process cannot do that; the next one that writes into
+    the folder does it (see `sweep`). The new file has the access permissions of the old one.
 
     Raises
     ------
     OSError
-        If the file cannot be written: no folder, no right to, a full disk, something at `path` that is no file.
+        If the file cannot be written: no folder, no permission, a full disk, or something other than a file at `path`.
     """
     target, part = target_and_part(path)
     try:
         sweep(target.parent)
         with open(part, "xb") as file:
             if target.exists():
-                os.chmod(part, stat.S_IMODE(target.stat().st_mode))  # before there is anything to read
+                os.chmod(part, stat.S_IMODE(target.stat().st_mode))  # while there is nothing to read yet
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -66,7 +66,7 @@ def whole_file(path):
 
 
 def target_and_part(path):
-    """Return the file that a path names, through links, and the unfinished one beside it, which is not there yet."""
+    """Return the file that a path names, with links resolved, and the unfinished one beside it, not yet created."""
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         kind = IsADirectoryError if target.is_dir() else OSError
@@ -75,7 +75,7 @@ def target_and_part(path):
 
 
 def check_writable(path):
-    """Raise the `OSError` now that `whole_file` would raise later; a file that is there is not touched."""
+    """Raise now the `OSError` that `whole_file` would raise later; an existing file is not touched."""
     _, part = target_and_part(path)
     try:
         open(part, "xb").close()
@@ -85,7 +85,7 @@ def check_writable(path):
 
 
 def moved_aside(path):
-    """Rename a file to the first of path~, path~2, … that is free; return that name."""
+    """Rename a file to the first of path~, path~2, … that is free, and return that name."""
     names = (f"{os.fspath(path)}~{'' if number == 1 else number}" for number in itertools.count(1))
     kept = next(name for name in names if not os.path.lexists(name))
     os.replace(path, kept)
@@ -93,14 +93,14 @@ def moved_aside(path):
 
 
 def sync_folder(folder):
-    """Make a new name in a folder last through a power failure, where the system can."""
+    """Make a new name in a folder survive a power failure, if the system can."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without it, such as some of a network
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported, as on some network file systems
             raise
     finally:
         os.close(descriptor)
@@ -109,18 +109,18 @@ def sync_folder(folder):
 def sweep(folder):
     """Remove the unfinished files that dead processes left in a folder.
 
-    The name of such a file holds its machine and process. One of another machine, or of a process whose number is in
-    use (again), is only removed when it is a day old.
+    The name of such a file contains its machine and process. A file from another machine, or from a process whose
+    number is in use (again), is only removed when it is a day old.
     """
     for entry in os.scandir(folder):
         began = PART.fullmatch(entry.name)
         if began and is_stale(Path(entry.path), began["host"], int(began["process"])):
-            with suppress(PermissionError):  # another user's in a folder like /tmp, which does not hinder us
+            with suppress(PermissionError):  # another user's file, in a folder like /tmp, does no harm
                 Path(entry.path).unlink(missing_ok=True)
 
 
 def is_stale(part, host, process):
-    """Whether nobody writes to an unfinished file any more."""
+    """Whether nobody is writing to an unfinished file any more."""
     if host == HOST and not is_alive(process):
         return True
     try:
@@ -130,32 +130,32 @@ def is_stale(part, host, process):
 
 
 def is_alive(process):
-    """Whether a process of this number runs on this machine; on Windows, which has no harmless way to ask, True."""
+    """Whether a process with this number runs on this machine; True on Windows, which has no harmless way to ask."""
     if os.name == "nt":
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's process; a number that was never one
+    except (PermissionError, OverflowError):  # another user's process; or a number that cannot be a process's
         return True
     return True
 
 
 def write_bytes(path, data):
-    """Write bytes to a file, whole or not at all."""
+    """Write bytes to a file, completely or not at all."""
     with whole_file(path) as file:
         file.write(data)
 
 
 def write_text(path, text):
-    """Write a text, in UTF-8, to a file, whole or not at all; its folder is made where it is missing."""
+    """Write a text in UTF-8 to a file, completely or not at all; a missing folder is created."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode("utf-8"))
 
 
 def read_text(path):
-    """Return the text of a file in UTF-8; one clear error if it is of another kind."""
+    """Return the text of a UTF-8 file; raise one clear error if it is of another kind."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -163,19 +163,19 @@ def read_text(path):
 
 
 def write_npz(path, arrays):
-    """Write arrays, by name, to an `.npz` file, whole or not at all."""
+    """Write arrays, given by name, to an `.npz` file, completely or not at all."""
     with whole_file(path) as file:
         np.savez(file, **arrays)
 
 
 def read_npz(path):
-    """Return all arrays of an `.npz` file as a dict; one clear error if it cannot be read."""
+    """Return all arrays of an `.npz` file as a dict; raise one clear error if it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except Exception as error:  # zipfile, zlib and NumPy each have their own; of what is no array NumPy says: pickled
+    except Exception as error:  # zipfile, zlib and NumPy have their own errors; NumPy calls other objects "pickled"
         if str(error).startswith("Object arrays"):
             raise ValueError(f"{path}: an array in it holds objects of Python where numbers or texts are expected; of "
                              "a table of pandas save table.to_numpy(float)") from error
@@ -189,13 +189,13 @@ def read_npz(path):
 
 
 def checksum(*values):
-    """Return one checksum of arrays, with their shapes and dtypes, and of texts, in their order."""
+    """Return one checksum of arrays, with their shapes and dtypes, and of texts, in the order given."""
     total = 0
     for value in values:
         if isinstance(value, str):
             total = zlib.crc32(value.encode(), total)
             continue
         array = np.ascontiguousarray(to_numpy(value))
-        data = array if array.dtype.kind in "biufc" else array.tobytes()  # there is no view of the bytes of a text, say
+        data = array if array.dtype.kind in "biufc" else array.tobytes()  # a text, say, has no view of its bytes
         total = zlib.crc32(data, zlib.crc32(f"{array.shape}{array.dtype}".encode(), total))
     return total

@@ -1,4 +1,4 @@
-"""Values of the command line: numbers in their ranges, NAME:argument=value, files that can be written."""
+"""Values on the command line: numbers in their ranges, NAME:argument=value, files that can be written."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from minilift.support.arguments import known_name, whole_number
 from minilift.support.files import check_writable
 from minilift.support.spellings import ELSEWHERE
 
-RATES = ("lr", "learning_rate", "learning_rate_init", "step", "step_size")  # what others call the step size
+RATES = ("lr", "learning_rate", "learning_rate_init", "step", "step_size")  # other libraries' names for the step size
 MOST = {"threads": 1024, "jobs": 1024, "repeats": 1000, "seeds": 1000, "rounds": 100_000, "epochs": 1_000_000,
-        "samples": 10**9, "batch": 10**9, "layers": 10**9}  # what exceeds these is a slip of the pen
+        "samples": 10**9, "batch": 10**9, "layers": 10**9}  # larger numbers are typing errors
 
 
 def whole(text):
-    """Return the whole number of a text, for argparse: ASCII digits, no more than a number can have here."""
+    """Return the whole number that a text holds, for argparse: ASCII digits, not more than a number here can have."""
     if not re.fullmatch(r"[+-]?[0-9]{1,40}", text):
         raise argparse.ArgumentTypeError(f"expected a whole number such as 3, got {shortened(text)}")
     return int(text)
 
 
 def decimal(text):
-    """Return the number of a text, for argparse: positive and finite, in ASCII digits."""
+    """Return the number that a text holds, for argparse: positive and finite, in ASCII digits."""
     with contextlib.suppress(ValueError):
         if text.isascii() and "_" not in text and 0 < float(text) < float("inf"):
             return float(text)
@@ -41,12 +41,12 @@ def series(text, parse, example):
 
 
 def shortened(text):
-    """Return a text in quotes, its middle left out if it is long."""
+    """Return a text in quotes, without its middle if it is long."""
     return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-10:]}")
 
 
 def check_count(name, value, least=1):
-    """Return the value of an option --name that counts something, or raise an error; `MOST` has its upper bound."""
+    """Return the value of an option --name that counts something, or raise an error; `MOST` holds its upper bound."""
     value = whole_number(f"--{name}", value, least)
     if value > MOST[name]:
         raise ValueError(f"--{name} must be at most {MOST[name]}, got {value}")
@@ -54,7 +54,7 @@ def check_count(name, value, least=1):
 
 
 def check_counts(options, *names):
-    """Raise an error unless each of these options, a dict or a namespace's, counts something or is None."""
+    """Raise an error unless each of these options, in a dict or a namespace, is a valid count or None."""
     for name in names:
         if options[name] is not None:
             check_count(name, options[name])
@@ -62,7 +62,7 @@ def check_counts(options, *names):
 
 @contextlib.contextmanager
 def naming(option, *errors):
-    """Put the name of an option before the message of an error in a value that it was given."""
+    """Prefix the message of an error about an option's value with the name of the option."""
     try:
         yield
     except (ValueError, TypeError, *errors) as error:
@@ -71,7 +71,7 @@ def naming(option, *errors):
 
 
 def command_line(command, options, defaults):
-    """Return a command as a shell takes it, with those of its options that differ from their defaults."""
+    """Return a command as typed in a shell, with those of its options that differ from their defaults."""
     words = command.split()
     for name, value in options.items():
         if value != defaults.get(name):
@@ -80,7 +80,7 @@ def command_line(command, options, defaults):
 
 
 def check_options(what, factory, options, taken=()):
-    """Raise an error for an argument that `factory` does not have, or that the grid of step sizes sets."""
+    """Raise an error for an argument that `factory` does not take, or that the grid of step sizes sets."""
     parameters = list(inspect.signature(factory).parameters)
     for key in options:
         if key in taken or (key in RATES and key not in parameters):
@@ -101,7 +101,7 @@ def writable(path):
 
 
 def writable_folder(folder):
-    """Make the folder that --output names, where it is missing, and make sure that files can be written into it."""
+    """Create the folder that --output names, if it is missing, and make sure that files can be written into it."""
     with naming("--output", OSError):
         folder.mkdir(parents=True, exist_ok=True)
     writable(folder / "results")

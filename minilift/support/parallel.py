@@ -1,8 +1,8 @@
-"""Several processes that train one network, each on its rows of every batch: what they say to each other.
+"""Communication between several processes that train one network, each on its rows of every batch.
 
-This is the only file that imports mpi4py, and only when a `Team` of MPI is asked for. A team has few verbs: `sum` over
-all ranks, `gather` the rows of all ranks, `agree` that all hold the same bits. Each is called by all ranks in the same
-order. What `sum` and `gather` return is bit-equal on all ranks.
+This is the only file that imports mpi4py, and only when a `Team` with MPI is requested. A team has few operations:
+`sum` over all ranks, `gather` the rows of all ranks, `agree` that all hold the same bits. All ranks must call them in
+the same order. The results of `sum` and `gather` are bit-equal on all ranks.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from minilift.support.backend import array_module, to_numpy
 from minilift.support.files import checksum
 from minilift.support.terminal import how_to_install
 
-# how the launchers of MPI tell a process how many were started; SLURM_NTASKS stands in every shell of a Slurm job
+# how MPI's launchers tell a process how many were started; SLURM_NTASKS is no help, being set in every Slurm shell
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
 LONGEST_TEXT = 400  # bytes of a text that ranks exchange
-PIECE = 8_000_000  # bytes that are summed at a time: for more at once MPI would make a new buffer in every step
-GRACE = 0.5  # seconds in which rank 0 may tell an error that all ranks have, so that it is told once
-PATIENCE = 5.0  # seconds in which all ranks meet where one has gone wrong, if they all have
-ERROR, EXIT = 1, 2  # where ranks meet: an error in a local problem, the end of a process
-FORWARDING = 0.2  # seconds in which the launcher may pass on what a rank has told; on an abort it throws away the rest
+PIECE = 8_000_000  # bytes that are summed at a time: for larger sums MPI would allocate a new buffer in every step
+GRACE = 0.5  # seconds in which rank 0 may report an error common to all ranks, so that it is reported once
+PATIENCE = 5.0  # seconds within which all ranks meet after an error, if all have it
+ERROR, EXIT = 1, 2  # where ranks meet: at an error in a local problem, at the end of a process
+FORWARDING = 0.2  # seconds for the launcher to pass on a rank's message; on an abort it discards the rest
 
 
 class Team:
-    """The processes (ranks) that share the rows of each batch; make one by ``Team.mpi()`` or ``Team.alone()``.
+    """The processes (ranks) that share the rows of each batch, made by ``Team.mpi()`` or ``Team.alone()``.
 
     Parameters
     ----------
     communicator : object, optional
         An MPI communicator of mpi4py. By default there is none, and the team has one rank.
     brief : bool, default False
-        Whether a rank that fails tells it in one line instead of a traceback.
+        Whether a rank that fails reports this in one line instead of a traceback.
 
     Attributes
     ----------
     rank, size : int
-        Number of this process, from 0, and of all.
+        The number of this process, counted from 0, and the number of all processes.
     sent : dict
-        Bytes that this rank has given to `sum` and to `gather`, and how often: ``{"sum": [bytes, calls], …}``.
+        Bytes that this rank has passed to `sum` and to `gather`, and how often: ``{"sum": [bytes, calls], …}``.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Team:
         self.communicator, self.brief = communicator, brief
         self.rank = 0 if communicator is None else communicator.Get_rank()
         self.size = 1 if communicator is None else communicator.Get_size()
-        self.beside = None if self.size == 1 else communicator.Dup()  # for what is said while others use the first
+        self.beside = None if self.size == 1 else communicator.Dup()  # for messages sent while others use the first
         self.sent = {"sum": [0, 0], "gather": [0, 0]}
         self.stopped, self.status = False, None
 
@@ -77,17 +77,17 @@ class Team:
     def mpi(cls, brief: bool = False) -> Team:
         """Return the team of all processes that ``mpiexec`` started.
 
-        An exception that nobody catches, or a call of `sys.exit` with an error, then stops all ranks, instead of
-        leaving the others waiting for ever.
+        An uncaught exception, or a call of `sys.exit` with an error, then stops all ranks, instead of leaving the
+        others waiting for ever.
 
         Raises
         ------
         RuntimeError
-            If mpi4py, or an MPI for it, is not installed, or if it is not the one whose ``mpiexec`` was called.
+            If mpi4py, or an MPI for it, is not installed, or if that MPI is not the one whose ``mpiexec`` was called.
         """
         try:
             from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, a library of MPI is not
+        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is installed, but no MPI library is
             raise RuntimeError(f"Team.mpi: mpi4py cannot be imported ({error}); install with: "
                                f"{how_to_install('mpi')}") from error
         team = cls(MPI.COMM_WORLD, brief)
@@ -102,12 +102,12 @@ class Team:
     def __repr__(self):
         return f"Team(rank {self.rank} of {self.size})"
 
-    # ---- the verbs
+    # ---- the operations
 
     def sum(self, array, overwrite=False):
-        """Return the sum of all ranks' arrays, which are of one shape and dtype; or of numbers.
+        """Return the sum of all ranks' arrays, which have one shape and dtype, or of their numbers.
 
-        With `overwrite` the sum may take the array's own memory.
+        With `overwrite` the sum may be written into the array's own memory.
         """
         if isinstance(array, (int, float)):
             return float(self.sum(np.array([float(array)]), overwrite=True)[0])
@@ -123,9 +123,9 @@ class Team:
         return array_module(array).asarray(total)
 
     def gather(self, array, counts=None):
-        """Return the rows of all ranks in the order of ranks; how many there are may differ, their shape may not.
+        """Return the rows of all ranks, in the order of ranks; the number of rows may differ, but not their shape.
 
-        Where each rank knows how many rows all have, `counts` spares the message that tells it.
+        If each rank knows the numbers of rows of all, passing them as `counts` saves the message that tells them.
         """
         if self.size == 1:
             return array
@@ -140,12 +140,12 @@ class Team:
         return array_module(array).asarray(rows)
 
     def agree(self, what, arrays):
-        """Raise an error unless all ranks hold the same bits; it names the first rank and array that differ.
+        """Raise an error unless all ranks hold the same bits, naming the first rank and array that differ.
 
         Parameters
         ----------
         what : str
-            What the error begins with.
+            The beginning of the error message.
         arrays : dict
             Arrays or texts by name.
 
@@ -174,15 +174,15 @@ class Team:
         return next((text for text in texts if text), None)
 
     def count(self, verb, array):
-        """Note what this rank has given to a verb."""
+        """Record what this rank has passed to an operation."""
         self.sent[verb][0] += array.nbytes
         self.sent[verb][1] += 1
 
-    # ---- what goes wrong
+    # ---- when something goes wrong
 
     @contextlib.contextmanager
     def guard(self):
-        """Stop all ranks if this one leaves the block by an exception: the others would wait for it for ever."""
+        """Stop all ranks if an exception leaves the block on this one, as the others would wait for it for ever."""
         try:
             yield
         except BaseException as error:
@@ -190,9 +190,9 @@ class Team:
             raise
 
     def meet(self, place):
-        """Return whether all ranks come to this place, where something went wrong, within `PATIENCE`.
+        """Return whether all ranks reach this place, where something went wrong, within `PATIENCE` seconds.
 
-        Unlike the verbs it may be called by one rank alone, whatever the others wait for.
+        Unlike the operations, it may be called by one rank alone, whatever the others are waiting for.
         """
         places = np.empty(self.size, np.int64)
         request = self.beside.Iallgather(np.array([place], np.int64), places)
@@ -204,7 +204,7 @@ class Team:
         return bool((places == place).all())
 
     def watch_exit(self):
-        """Let a `sys.exit` with an error, of this rank but not of all, stop all ranks when the process ends."""
+        """Make a `sys.exit` with an error on this rank, but not on all, stop all ranks when the process ends."""
         leave = sys.exit
 
         def leave_noted(status=None, /):
@@ -216,17 +216,17 @@ class Team:
         atexit.register(self.check_exit)
 
     def check_exit(self):
-        """At the end of this process: stop all ranks if it ends by an error, and they do not."""
+        """Stop all ranks if this process ends with an error and the others do not; called at its end."""
         if self.status not in (None, 0) and not self.stopped and not self.meet(EXIT):
             self.stop(SystemExit(self.status))
 
     def stop(self, error):
-        """Tell an error on standard error and end all ranks, once; a team of one does nothing."""
+        """Report an error on standard error and end all ranks, once; a team of one does nothing."""
         if self.size == 1 or self.stopped:
             return
         self.stopped = True
         if self.rank:
-            time.sleep(GRACE)  # where all ranks fail alike, rank 0 says so and ends the others
+            time.sleep(GRACE)  # if all ranks fail alike, rank 0 reports it and ends the others
         told = f"rank {self.rank} of {self.size} stops all ranks: {type(error).__name__}: {error}\n"
         if not self.brief:
             told = "".join(traceback.format_exception(error)) + told
@@ -234,22 +234,22 @@ class Team:
         sys.stderr.flush()
         time.sleep(FORWARDING)
         self.communicator.Abort(1)
-        time.sleep(GRACE)  # it may return before the launcher has ended this process
+        time.sleep(GRACE)  # Abort may return before the launcher has ended this process
 
 
 def started():
-    """Return how many processes a launcher of MPI says that it started; 1 if there is none."""
+    """Return how many processes an MPI launcher says that it has started; 1 if there is no launcher."""
     return next((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()), 1)
 
 
 def share_of(rows, rank, size):
-    """Return the slice of so many rows that belongs to a rank: contiguous, and no larger by more than one than others.
+    """Return the slice of `rows` rows that belongs to a rank: contiguous, with sizes that differ by one row at most.
 
-    Where there are fewer rows than ranks, some have none.
+    If there are fewer rows than ranks, some have none.
     """
     return slice(rows * rank // size, rows * (rank + 1) // size)
 
 
 def counts_of(rows, size):
-    """Return how many of so many rows each rank has by `share_of`."""
+    """Return how many of `rows` rows each rank has according to `share_of`."""
     return np.diff(rows * np.arange(size + 1) // size)

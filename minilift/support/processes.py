@@ -1,4 +1,4 @@
-"""The words by which minilift starts a process of its own, which finds the modules that this one does."""
+"""The command line by which minilift starts another process that finds the same modules as this one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def own_process(module, *words):
-    """Return the command that runs a module as ``python -m`` does, without modules of the folder it is called in.
+    """Return the command that runs a module as ``python -m`` does, but without modules from the current folder.
 
-    There `-m` would take a user's queue.py for Python's own.
+    With `-m` a user's queue.py in that folder would be taken for Python's own.
     """
     run = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     return [sys.executable, "-c", f"{same_modules()}; {run}", *words]
 
 
 def same_modules():
-    """Return a line of Python after which an interpreter finds the modules that this one does, but for the folder's."""
+    """Return a line of Python that makes an interpreter find this one's modules, except those of the current folder."""
     here, root = sys.path[0] in ("", os.getcwd()), str(Path(__file__).resolve().parent.parent.parent)
     paths = [path for path in sys.path[here:] if path]
     return f"import sys; sys.path[:] = {paths if root in paths else [root, *paths]!r}"

@@ -1,10 +1,10 @@
-r"""What a thing was made with: one account of it, for printing, comparing, saving and continuing.
+r"""What a thing was made with: a single description, for printing, comparing, saving and continuing.
 
 `Settings` is the base class of methods, layers, losses, optimizers, schedules and `EarlyStop`. Its `settings()` reads
-the constructor's signature and returns each argument as the object keeps it, under the argument's own name. `repr`,
-``==``, the files of `Network.save` and the identity of a run in a checkpoint all come from there.
+the constructor's signature and returns each argument, under its own name, as the object stores it. `repr`,
+``==``, the files of `Network.save` and the identity of a run in a checkpoint are all derived from it.
 
-A value of another kind is told apart as well as it can be, see `traits`.
+Values of other kinds are distinguished as well as possible; see `traits`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PLAIN = (bool, int, float, str, type(None))  # what JSON holds as it is
 
 
 class NotKeptError(TypeError):
-    """An object does not keep an argument of its constructor, so that its settings cannot be told."""
+    """An object does not keep an argument of its constructor, so its settings cannot be determined."""
 
 
 class ConstructorSignature:
-    """The signature of a class, read from its `__init__` whatever its `__new__` may take."""
+    """The signature of a class, read from its `__init__`, whatever its `__new__` may take."""
 
     def __get__(self, thing, cls):
-        if thing is not None:  # whose own signature is that of its __call__
+        if thing is not None:  # an instance's own signature is that of its __call__
             raise AttributeError("__signature__")
         if cls.__init__ is object.__init__:
             return inspect.Signature()
@@ -42,11 +42,11 @@ class ConstructorSignature:
 
 
 class Settings:
-    """Base class of what is fully described by the arguments of its constructor.
+    """Base class of objects that are fully described by the arguments of their constructor.
 
     A subclass keeps each argument as an attribute of the same name. Where its constructor takes ``*args`` or
     ``**kwargs``, the arguments of the base class count as well. A subclass that keeps its arguments otherwise defines
-    `settings` itself.
+    `settings`.
 
     Objects are equal if they are of one class and their settings are the same. What an object has learnt since (a
     velocity, running statistics) is not compared. ``copy.copy`` is ``copy.deepcopy``: a copy shares no memory with its
@@ -66,13 +66,13 @@ class Settings:
     __signature__ = ConstructorSignature()
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """Refuse an argument that the constructor does not have, with the right spelling, or the lack of one."""
-        if named or arguments or cls.__new__ is Settings.__new__:  # one of the user's own may keep them for itself
+        """Refuse an argument that the constructor does not have, suggesting the right one, or a missing argument."""
+        if named or arguments or cls.__new__ is Settings.__new__:  # a user's own __new__ may keep them to itself
             check_names(cls, arguments, named)
         return super().__new__(cls)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Return how a copy is made, by copy and pickle: without arguments, which are not asked for then."""
+        """Return how copy and pickle make a copy: without arguments, which are not required in that case."""
         reduced = super().__reduce_ex__(protocol)
         bare = reduced[:2] == (copyreg.__newobj__, (type(self),))  # type: ignore[attr-defined]
         return (object.__new__, *reduced[1:]) if bare and type(self).__new__ is Settings.__new__ else reduced
@@ -99,11 +99,11 @@ class Settings:
             return NotImplemented
         try:
             return self is other or describe(self) == describe(other)
-        except NotKeptError:  # with settings that cannot be told, a thing equals itself alone
+        except NotKeptError:  # if its settings cannot be determined, a thing equals only itself
             return False
 
     def __hash__(self):
-        return hash(type(self))  # attributes may be assigned: a hash of them would go stale in a dict
+        return hash(type(self))  # attributes may be assigned: a hash of them would become stale in a dict
 
     def __copy__(self):
         return copy.deepcopy(self)
@@ -154,13 +154,13 @@ def kept_arguments(thing):
 
 
 def keeps(thing, name):
-    """Whether an object has an attribute of this name that is no method of its class."""
+    """Whether an object has an attribute with this name that is not a method of its class."""
     method = inspect.isroutine(getattr(type(thing), name, None)) and name not in getattr(thing, "__dict__", ())
     return hasattr(thing, name) and not method
 
 
 def arguments_text(thing):
-    """Return the arguments that `repr` shows: required ones, changed ones, and those always shown."""
+    """Return the arguments that `repr` shows: required ones, changed ones, and those that are always shown."""
     arguments, texts = arguments_of(type(thing)), []
     for name, value in thing.settings().items():
         default = arguments[name].default if name in arguments else inspect.Parameter.empty
@@ -184,12 +184,12 @@ def is_array(value):
 
 
 def still_valid(what, thing):
-    """Return `thing` if its constructor takes the settings that it has now: one may have been assigned since.
+    """Return `thing` if its constructor accepts its present settings, one of which may have been assigned since.
 
-    Or, of the package's own, to what others call it, where it has no effect. What a user's own constructor takes is the
-    user's matter.
+    Or assigned under a name from another library, which has no effect; that is checked for the package's own classes.
+    What a user's own constructor accepts is left to the user.
     """
-    if type(thing).__module__.startswith("minilift."):  # a subclass may keep what it likes
+    if type(thing).__module__.startswith("minilift."):  # a subclass may keep anything
         known = arguments_of(type(thing))
         for name in sorted(vars(thing).keys() & ARGUMENTS.keys() - known.keys()):
             if not hasattr(type(thing), name) and any(other in known for other in ARGUMENTS[name]):
@@ -202,14 +202,14 @@ def still_valid(what, thing):
     return thing
 
 
-# ---- descriptions, as JSON holds them
+# ---- descriptions that JSON can hold
 
 
 def describe(value, inside=()):
-    """Return a value as JSON can hold it; a thing with settings as [class name, {name: description}].
+    """Return a description of a value that JSON can hold; for a thing with settings, [class name, {name: description}].
 
     Functions and other objects are described in the same form, by their `traits`. `inside` holds the objects that are
-    being described, so that a function which refers to itself comes to an end.
+    being described, so that describing a function which refers to itself ends.
     """
     if is_array(value):
         value = value.tolist()
@@ -230,16 +230,16 @@ def describe(value, inside=()):
 
 
 def traits(value):
-    r"""Return what is noticed of a function or a foreign object, by name, apart from its own name.
+    r"""Return the properties that distinguish a function or a foreign object, by name, apart from its own name.
 
-    - Of a function (a schedule, a method made of one) a checksum of its compiled code with the constants in it, which
-      is that of one version of Python, its default values and the variables that it takes from the functions around
-      it. Of these only numbers, text, tuples, functions and things with settings count: a list, an array or another
-      object may be the function's memory, which changes as it runs. Global variables are not noticed, nor what other
-      functions do that it calls.
-    - Of an object the arguments of its constructor that it keeps, its other attributes with the same exceptions, and
-      the code by which it is called.
-    - Of a class or a built-in function nothing but the name.
+    - For a function (a schedule, a method made from one): a checksum of its compiled code and the constants in it,
+      which depends on the version of Python; its default values; and the variables that it takes from the functions
+      around it. Only numbers, text, tuples, functions and things with settings count: a list, an array or another
+      object may be the function's memory, which changes as it runs. Global variables and the code of other functions
+      that it calls are ignored.
+    - For an object: the constructor's arguments that it keeps, its other attributes with the same exceptions, and
+      the code of its ``__call__``.
+    - For a class or a built-in function: nothing but the name.
     """
     if isinstance(value, functools.partial):
         return {"function": value.func, "arguments": value.args, **value.keywords}
@@ -252,7 +252,7 @@ def traits(value):
     if inspect.isclass(value) or inspect.isroutine(value):
         return {}
     if not hasattr(value, "__dict__"):
-        return {"value": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))}  # an address says nothing
+        return {"value": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))}  # an address is meaningless
     kept = {name: getattr(value, name) for name in arguments_of(type(value)) if keeps(value, name)}
     call = inspect.getattr_static(type(value), "__call__", None)
     code = {"code": code_checksum(call.__code__)} if inspect.isfunction(call) else {}
@@ -260,12 +260,12 @@ def traits(value):
 
 
 def telling(values):
-    """Return those values, by name, that are no memory: numbers, text, tuples of them, functions, settings."""
+    """Return those values, by name, that are not memory: numbers, text, tuples of them, functions, settings."""
     return {name: value for name, value in values.items() if tells(value)}
 
 
 def tells(value):
-    """Whether a value is none that its holder changes as it goes."""
+    """Whether a value is of a kind that its owner does not change while running."""
     if isinstance(value, tuple):
         return all(map(tells, value))
     return (isinstance(value, (*PLAIN, np.generic, Settings)) or inspect.isroutine(value)
@@ -273,7 +273,7 @@ def tells(value):
 
 
 def code_checksum(code):
-    """Return a checksum of compiled code and of the code in its constants, but not of where it stands in a file."""
+    """Return a checksum of compiled code and of the code in its constants, but not of its position in a file."""
     constants = [code_checksum(constant) if isinstance(constant, types.CodeType) else
                  sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
                  for constant in code.co_consts]
@@ -281,11 +281,11 @@ def code_checksum(code):
     return f"{zlib.crc32(content.encode()):08x}"
 
 
-# ---- what can be made again
+# ---- things that can be recreated
 
 
 def recipe(thing):
-    """Return [class name, arguments] of a layer, from which it can be made again, or raise a `TypeError`."""
+    """Return [class name, arguments], from which a layer can be recreated, or raise a `TypeError`."""
     arguments = thing.settings() if isinstance(thing, Settings) else kept_arguments(thing)
     for name, value in arguments.items():
         if not can_be_made_again(value):
@@ -295,7 +295,7 @@ def recipe(thing):
 
 
 def can_be_made_again(value):
-    """Whether a description holds all of a value."""
+    """Whether the description of a value is complete."""
     if isinstance(value, (list, tuple)):
         return all(map(can_be_made_again, value))
     if isinstance(value, Settings):
@@ -307,7 +307,7 @@ def can_be_made_again(value):
 
 
 def differences(was, now, where):
-    """Yield the differences of two descriptions as texts, such as 'optimizer: lr was 0.1, is 0.2'."""
+    """Yield the differences between two descriptions as texts, such as 'optimizer: lr was 0.1, is 0.2'."""
     if is_thing(was) and is_thing(now) and was[0] == now[0]:
         was, now = was[1], now[1]
     if isinstance(was, dict) and isinstance(now, dict):
@@ -321,13 +321,13 @@ def differences(was, now, where):
 
 
 def is_thing(description):
-    """Whether a description is that of a thing with a name, and not a list or a value."""
+    """Whether a description is that of a named thing, and not a list or a value."""
     return (isinstance(description, list) and len(description) == 2 and isinstance(description[0], str)
             and isinstance(description[1], dict))
 
 
 def are_lists(*descriptions):
-    """Whether all descriptions are lists of several."""
+    """Whether all descriptions are lists with several items."""
     return all(isinstance(description, list) and not is_thing(description) for description in descriptions)
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM that ends a program in good order, and child processes that Ctrl-C does not reach."""
+"""Let SIGTERM end a program cleanly, and keep Ctrl-C from reaching child processes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end by SIGTERM: whatever puts things in order after Ctrl-C does so now, too."""
+    """The process was told to end by SIGTERM; code that cleans up after Ctrl-C does so after this, too."""
 
 
 @contextmanager
 def terminable():
-    """Let SIGTERM raise `Terminated` in the block; a second one ends the process at once."""
+    """Make SIGTERM raise `Terminated` in the block; a second one ends the process at once."""
     def end(number, frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise Terminated
 
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals and may set them
+    if threading.current_thread() is not threading.main_thread():  # only that one receives signals and may set handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, end)
@@ -30,11 +30,11 @@ def terminable():
 
 @contextmanager
 def children_spared():
-    """Let processes that are started in the block never see Ctrl-C, which a terminal sends to all: we end them.
+    """Shield processes started in the block from Ctrl-C, which a terminal sends to all: we end them ourselves.
 
-    They inherit it as blocked. What starts in the block is started whole: if this process is told to end meanwhile, by
-    Ctrl-C or SIGTERM, that is done at the end of the block. (If it ignored Ctrl-C for the moment, and its children from
-    then on, that of the moment would be lost.)
+    They inherit the signal as blocked. Starting them is not interrupted: if this process is told to end meanwhile, by
+    Ctrl-C or SIGTERM, it does so at the end of the block. (If it ignored Ctrl-C in the block, so that its children
+    inherited that, a Ctrl-C in that time would be lost.)
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,4 +1,4 @@
-"""What users of scikit-learn, Keras and PyTorch call things, so that an error can name the spelling here."""
+"""Names used in scikit-learn, Keras and PyTorch, so that an error can suggest the name used here."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ ELSEWHERE |= {
     **{("ProxProp", name): "the solver says it, as in solver='cg3'"
        for name in ("niter", "iters", "steps", "cg_iters")},
 }
-# arguments that belong elsewhere, whoever is given them
+# arguments that belong elsewhere, whatever they are given to
 ANYWHERE = {
     **dict.fromkeys(("device", "backend", "dtype"), IN_THE_NETWORK),
     **dict.fromkeys(("kernel_regularizer", "regularizer", "weight_decay", "l2", "alpha"), IN_THE_OPTIMIZER),
@@ -125,16 +125,16 @@ ANYWHERE = {
     "return_X_y": "the data set has X_train, y_train, X_test and y_test",
     **dict.fromkeys(("sample_weight", "class_weight"), WEIGHTS),
 }
-# arguments that are given twice, by position and by name: what was taken for one
+# arguments given twice, by position and by name: what was probably meant
 TAKEN = {**{(name, "lr"): LATER for name in OPTIMIZERS},
          ("fit", "method"): "X and y are one pair (X, y)"}
-# what is said where an argument is missing
+# hints for missing arguments
 MISSING = {"fit": "as in fit(net, (X, y), ProxProp(), SGD(lr=3)), where X and y are one pair"}
-# what is said where there are too many
+# hints for too many arguments
 TOO_MANY = {**dict.fromkeys(("ImplicitMLP.fit", "ImplicitMLPClassifier.partial_fit",
                              "ImplicitMLPRegressor.partial_fit"), f"; {WEIGHTS}"),
             **{name: f"; several names are one list, {name}(['x', 'y'])" for name in ("Add", "Concat")}}
-# values that are names: of methods, solvers, transfers, initialisations, backends, data sets
+# values that are names: those of methods, solvers, transfers, initialisations, backends, data sets
 VALUES = {
     "logistic": ("sigmoid",), "linear": ("identity",), "cuda": ("cupy",), "gpu": ("cupy",), "cpu": ("numpy",),
     **{f"cg{k}": (f"ProxProp cg{k}",) for k in (1, 3, 5, 10)},
@@ -161,7 +161,7 @@ VALUES = {
 }
 OWN_TRANSFER = "there is none here; softplus is smooth too, and a subclass of minilift.Activation is your own"
 VALIDATION = "it is measured where fit is told validation=(X, y), or a fraction"
-# values that have no counterpart: what there is instead
+# values without a counterpart, and what to use instead
 INSTEAD = {
     **dict.fromkeys(("swish", "silu", "gelu", "elu", "selu", "mish"), OWN_TRANSFER),
     **dict.fromkeys(("val_loss", "val_accuracy", "val_acc", "test_loss", "test_accuracy"), VALIDATION),
@@ -227,7 +227,7 @@ NAMES = {
     "prox_prop": "ProxProp", "jacobian": "verify",
 }
 OWN_LOOP = "nothing records gradients: minilift.BackProp().direction(net, X, y) returns them"
-# names of what there is no counterpart of: what is done instead
+# names without a counterpart, and what to do instead
 OTHERWISE = {
     "nn": "layers and losses are in minilift itself: minilift.Linear, minilift.ReLU, minilift.SoftmaxCrossEntropy",
     **dict.fromkeys(("no_grad", "grad", "GradientTape", "autograd", "backward", "value_and_grad"), OWN_LOOP),
@@ -269,7 +269,7 @@ OTHERWISE = {
 FIT = "minilift.fit(net, (X, y), method, optimizer)"
 SPLIT = "data.X_train, data.y_train, data.X_test and data.y_test"
 DIRECTION = "method.direction(net, X, y), which returns the loss and the directions"
-# attributes and, as (…), […] and len(…), what can be done with an object, by the class that lacks them
+# attributes and operations on an object, written (…), […] and len(…), by the class that lacks them
 ATTRIBUTES = {
     "Network": {
         "fit": FIT, "train": FIT, "compile": f"{FIT}, which takes method and optimizer", "train_on_batch": FIT,
@@ -383,21 +383,21 @@ ATTRIBUTES |= {
     "Report": {**dict.fromkeys(("ok", "success", "valid"), "report.passed"),
                **dict.fromkeys(("errors", "failed"), "report.failures"), "results": "report.checks"},
 }
-# their methods whose arguments are guessed at
+# methods of these classes whose arguments are guessed at
 CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",)}
-EXPORTED: list[str] = []  # the names in the package, which it puts here itself
+EXPORTED: list[str] = []  # the package's names, which the package itself enters here
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
 
 def nearest(name: str, known: Collection[str], cutoff: float = 0.7) -> str:
-    """Return '; did you mean …?' with the nearest of the known names, capitals or not, or nothing."""
+    """Return '; did you mean …?' with the nearest of the known names, ignoring case, or ""."""
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
     return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
 def value_hint(name: str, known: Collection[str]) -> str:
-    """Return what is said of a value that is none of the known names: its name here, or the nearest one."""
+    """Return the hint about a value that is not one of the known names: its name here, or the nearest one."""
     lowered = name.strip().lower()
     same = [other for other in (*VALUES.get(lowered, ()), *ARGUMENTS.get(name, ())) if other in known]
     if same:
@@ -417,7 +417,7 @@ def value_hint(name: str, known: Collection[str]) -> str:
 
 
 def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
-    """Return the error for an argument that `what` does not have; it names the one that is meant, or all."""
+    """Return the error for an argument that `what` does not have; it names the one that is meant, or all of them."""
     same = [other for other in ARGUMENTS.get(name, ()) if other in known]
     where = ELSEWHERE.get((what, name)) or (not same and ANYWHERE.get(name))
     hint = f"; it is called {same[0]!r} here" if same else nearest(name, known)
@@ -426,9 +426,9 @@ def unknown_argument(what: str, name: str, known: Collection[str]) -> TypeError:
 
 
 def check_arguments(what: str, parameters: Collection[inspect.Parameter], count: int, named: Collection[str]) -> None:
-    """Raise an error for an argument by name that `what` lacks, or has among `count` arguments by position already.
+    """Raise an error for a named argument that `what` lacks, or has already been given among `count` positional ones.
 
-    Or for one that is missing.
+    Also raise one for an argument that is missing.
     """
     known = [one.name for one in parameters]
     star = any(one.kind is one.VAR_POSITIONAL for one in parameters)
@@ -453,16 +453,16 @@ def check_arguments(what: str, parameters: Collection[inspect.Parameter], count:
 
 
 def instead_of(thing: object, name: str) -> str:
-    """Return what serves instead of an attribute or an operation that a class does not have, as the end of an error."""
+    """Return, as the end of an error, what to use in place of an attribute or operation that a class does not have."""
     kind = next((cls.__name__ for cls in type(thing).__mro__ if cls.__name__ in ATTRIBUTES), "")
     instead = ATTRIBUTES.get(kind, {}).get(name)
     return f"; use {instead}" if instead else ""
 
 
 def unknown_attribute(thing: object, name: str) -> AttributeError:
-    """Return the error for an attribute that an object does not have, with what serves instead."""
+    """Return the error for an attribute that an object does not have, with what to use instead."""
     says = f"{type(thing).__name__!r} object has no attribute {name!r}"
-    if name.startswith("__"):  # copy and pickle ask for those, often
+    if name.startswith("__"):  # copy and pickle often ask for these
         return AttributeError(says)
     known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
     hint = instead_of(thing, name) or f"{nearest(name, known.split(', '), cutoff=0.75)} (known: {known})"
@@ -470,13 +470,13 @@ def unknown_attribute(thing: object, name: str) -> AttributeError:
 
 
 def is_public(cls: type, name: str) -> bool:
-    """Whether a name is one for users: methods that are annotate their arguments."""
+    """Whether a name is meant for users: the arguments of such methods are annotated."""
     found = inspect.getattr_static(cls, name, None)
     return not name.startswith("_") and (not inspect.isfunction(found) or bool(found.__annotations__))
 
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
-    """Return the error for a name that the package, or a module, does not have, with the one that is meant."""
+    """Return the error for a name that the package or a module does not have, with the one that is meant."""
     here = name if name in EXPORTED else NAMES.get(name)
     hint = f"; it is minilift.{here} here" if here else nearest(name, known)
     hint = f"; {OTHERWISE[name]}" if name in OTHERWISE else hint
@@ -486,12 +486,12 @@ def unknown_export(name: str, known: Collection[str], module: str = "minilift") 
 
 
 def home_of(module: str, name: str) -> str:
-    """Return the name of the module in which a public thing of a module was defined."""
+    """Return the name of the module that defines a public thing of a module."""
     return getattr(getattr(sys.modules.get(module), name, None), "__module__", "")
 
 
 def guide_in(*modules: ModuleType) -> None:
-    """Let modules say what a name that other libraries use, and they lack, is called here."""
+    """Make modules say what a name that they lack, but other libraries use, is called here."""
     for module in modules:
         def missing(name: str, module: ModuleType = module) -> Any:
             raise unknown_export(name, [one for one in vars(module) if not one.startswith("_")], module.__name__)
@@ -499,9 +499,9 @@ def guide_in(*modules: ModuleType) -> None:
 
 
 def guided(cls: C) -> C:
-    """Decorate a public class: what its objects lack, and those of other libraries have, is told with what serves."""
+    """Decorate a public class so that errors suggest a replacement for attributes found only in other libraries."""
     def missing(self: object, name: str) -> Any:
-        if hasattr(type(self), name):  # a property that failed, with an error of its own
+        if hasattr(type(self), name):  # a property that failed with its own error
             return object.__getattribute__(self, name)
         raise unknown_attribute(self, name)
 
@@ -511,21 +511,21 @@ def guided(cls: C) -> C:
     for name in CALLED.get(cls.__name__, ()):
         setattr(cls, name, spelled(vars(cls)[name]))
     if "len(…)" in ATTRIBUTES[cls.__name__]:
-        cls.__bool__ = lambda self: True  # type: ignore[attr-defined]  # Python would ask for the length
+        cls.__bool__ = lambda self: True  # type: ignore[attr-defined]  # otherwise Python would ask for the length
     return cls
 
 
 def refusal(sign: str) -> Callable[..., Any]:
-    """Return a method that refuses an operation, and says what serves instead."""
+    """Return a method that refuses an operation and says what to use instead."""
     def refuse(self: object, *arguments: Any, **named: Any) -> Any:
         raise TypeError(f"{type(self).__name__!r} object has no {sign}{instead_of(self, sign)}")
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    refuse.__signature__ = inspect.Signature([itself])  # type: ignore[attr-defined]  # no function of anything
+    refuse.__signature__ = inspect.Signature([itself])  # type: ignore[attr-defined]  # takes no arguments
     return refuse
 
 
 class FixedLength(list):
-    """A list with an entry for each thing: nothing is added to it or taken away."""
+    """A list with one entry for each thing; nothing can be added or removed."""
 
     hint = "theta has one entry for each map: assign one, as in net.theta[1] = …"
 
@@ -537,12 +537,12 @@ class FixedLength(list):
     __iadd__ = __imul__ = __delitem__ = refuse  # type: ignore[assignment]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Return how a copy is made, by copy and pickle, which would append."""
+        """Return how copy and pickle make a copy; otherwise they would append."""
         return remade, (type(self), list(self), vars(self))
 
 
 def remade(cls: type, entries: list[Any], attributes: dict[str, Any]) -> Any:
-    """Return a list of that class with these entries and attributes."""
+    """Return a list of the given class with these entries and attributes."""
     copied: Any = list.__new__(cls)
     list.extend(copied, entries)
     vars(copied).update(attributes)
@@ -550,21 +550,21 @@ def remade(cls: type, entries: list[Any], attributes: dict[str, Any]) -> Any:
 
 
 class NoMethod(FixedLength):
-    """A list that is an attribute where other libraries have a method; called like one, it says so.
+    """A list that is an attribute where other libraries have a method; if it is called, an error says so.
 
-    It is made anew whenever it is asked for, so that an entry assigned to it would be lost.
+    It is made anew each time it is accessed, so an entry assigned to it would be lost.
     """
 
     hint = "net.parameters is made anew: write into an array, net.parameters[0][:] = …, or assign net.theta[1] = …"
     __setitem__ = FixedLength.refuse
 
     def __call__(self) -> Any:
-        """Refuse to be called."""
+        """Refuse the call."""
         raise TypeError("this is a list, and no method: leave the parentheses out, as in net.parameters")
 
 
 def spelled(function: F) -> F:
-    """Decorate a public function or constructor: the error for an argument that it lacks names the right one."""
+    """Decorate a public function or constructor so that the error for an unknown argument names the right one."""
     parameters = list(inspect.signature(function).parameters.values())
     itself = sum(one.name == "self" for one in parameters[:1])
     what = function.__qualname__.removesuffix(".__init__")

@@ -1,4 +1,4 @@
-"""Tables of texts, for a terminal and for a notebook: fewer lines than a dependency on rich or tabulate would need."""
+"""Tables of text, for a terminal and a notebook, in less code than a dependency on rich or tabulate would need."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-SPARED = 10  # rows at least that folding must spare
+SPARED = 10  # rows that folding must save, at least
 
 
 def folded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return the rows of a network's layers; of a group that repeats many times, the first two and the last.
+    """Return the rows of a network's layers; for a group that repeats many times, only the first two and the last.
 
-    The rows of groups are alike if they differ in their numbers (of values, or of times) alone, not in the sizes of
-    maps and outputs.
+    Rows of groups are considered alike if they differ only in their numbers (of values, or of times), and not in the
+    sizes of maps and outputs.
     """
     alike = [(re.sub(r"\d+", "", layer) if "'" in layer else layer, shape, re.sub(r"(of) .*", r"\1", parameters))
              for _, layer, shape, parameters in rows]
@@ -32,7 +32,7 @@ def folded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
 
 def repeats(items: Sequence[object], start: int, size: int) -> int:
-    """Return how many times a group of so many items stands in a row."""
+    """Return how many times in a row a group of `size` items occurs."""
     times = 1
     while items[start:start + size] == items[start + times * size:start + (times + 1) * size]:
         times += 1
@@ -40,7 +40,7 @@ def repeats(items: Sequence[object], start: int, size: int) -> int:
 
 
 def padded(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Return rows of text cells as lines, columns two spaces apart; `sides` has < or > for each: left, right."""
+    """Return rows of text cells as lines, columns two spaces apart, each aligned left (<) or right (>) by `sides`."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths)).rstrip()
             for row in rows]

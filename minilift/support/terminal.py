@@ -1,9 +1,9 @@
-"""What a command says when it stops, and streams that take every character.
+"""Messages and exit codes of a command that stops, and streams that accept every character.
 
-A command ends with an exit code and, if something stopped it, with one line on standard error: 2 for a mistake of the
-user's (in an argument, or in a file of his that was run), 70 for a fault of minilift's own, 130 after Ctrl-C, 143 after
-SIGTERM, 141 if nobody reads the output to its end, 74 if there is no output to write to. With MINILIFT_TRACEBACK=1 the
-traceback stands before the line.
+A command ends with an exit code and, if something stopped it, one line on standard error. The codes are 2 for a user's
+mistake (in an argument, or in a file of the user's that was run), 70 for a bug in minilift, 130 after Ctrl-C, 143 after
+SIGTERM, 141 if nobody reads the output to its end, and 74 if there is no output to write to. With MINILIFT_TRACEBACK=1
+the traceback is printed before the line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for trace
 USERS_FILE = "__minilift_target__"  # a name in a user's module, with its path; see checks.command.run_file
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 74
-# what stands for signs where a stream cannot encode them
+# replacements for signs that a stream cannot encode
 PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*",
          "∗": "*", "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "⇔": "<=>", "≤": "<=", "≥": ">=",
          "‖": "|", "⟨": "<", "⟩": ">", "′": "'", "±": "+-", "√": "sqrt", "∞": "inf", "∂": "d", "∇": "grad ",
@@ -37,19 +37,19 @@ PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1",
 
 
 def exit_code_of(prog, run, *arguments):
-    """Call `run` for the exit code of a command, and return it; or tell what stops it in one line.
+    """Call `run` and return the exit code of a command, reporting in one line what stops it, if anything does.
 
     Parameters
     ----------
     prog : str
-        What the line begins with, such as "minilift compare".
+        The beginning of the line, such as "minilift compare".
     run : function
-        Of the arguments; returns the exit code.
+        Called with the arguments; returns the exit code.
 
     Returns
     -------
     int
-        As in the module's first lines.
+        As listed in the module's docstring.
     """
     if not open_streams():
         return said(prog, UNWRITTEN, "standard output is closed")
@@ -67,7 +67,7 @@ def exit_code_of(prog, run, *arguments):
 
 
 def said(prog, code, line):
-    """Write a line, if there is one and somebody to read it, and return the exit code."""
+    """Write a line, if there is one and somebody reads it, and return the exit code."""
     if line is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{prog}: {line}\n")
@@ -76,30 +76,30 @@ def said(prog, code, line):
 
 
 def told(prog, show, message, category, *place, **more):
-    """Tell a warning of ours in a line, and any other as Python does, with its place in the source."""
+    """Show a warning of ours in one line, and any other as Python does, with its place in the source."""
     if category is UserWarning:
         note(f"{prog}: {message}")
     else:
         show(message, category, *place, **more)
 
 
-# ---- what goes on
+# ---- progress
 
 
 def note(text):
-    """Tell whoever waits what is being done, in a line on standard error."""
+    """Say what is being done, in a line on standard error for whoever is waiting."""
     with contextlib.suppress(OSError):  # nobody reads it
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def watched():
-    """Whether somebody sees standard error on a terminal, where a bar can move."""
+    """Whether standard error is shown on a terminal, where a progress bar can move."""
     return sys.stderr.isatty()
 
 
 def about(seconds):
-    """Return a length of time as one says it before: 'about 20 seconds', 'about 3 minutes', 'about 2 hours'."""
+    """Return an estimated duration in words: 'about 20 seconds', 'about 3 minutes', 'about 2 hours'."""
     for unit, size in (("hour", 3600), ("minute", 60)):
         if seconds >= 1.5 * size:
             return f"about {seconds / size:.0f} {unit}s"
@@ -107,14 +107,14 @@ def about(seconds):
 
 
 def how_to_install(extra):
-    """Return the command that installs an extra: in a clone, of that clone."""
+    """Return the command that installs an extra; in a clone, that of the clone."""
     top = PACKAGE.resolve().parent
     where = f"-e '{top}[{extra}]'" if (top / "setup.cfg").is_file() else f"'minilift[{extra}]'"
     return f"{sys.executable} -m pip install {where}"
 
 
 def absent(name, needed, extra):
-    """Return a class that stands for one that needs what is not installed: to make an object of it is an error."""
+    """Return a placeholder for a class that needs what is not installed; making an object of it raises an error."""
     def refuse(self, *arguments, **named):
         raise ImportError(f"{name} needs {needed}; install with: {how_to_install(extra)}")
     return type(name, (), {"__init__": refuse, "__module__": "minilift", "__doc__": f"Needs {needed}."})
@@ -124,14 +124,14 @@ def absent(name, needed, extra):
 
 
 def outcome(error):
-    """Return the exit code and the line (None: nothing is to be said) for what stopped a command."""
+    """Return the exit code and the line (None if nothing is to be said) for what stopped a command."""
     show_traceback(error)
     place = place_in_users_file(error)
     if isinstance(error, Terminated):
         return TERMINATED, "terminated"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
-    if isinstance(error, BrokenPipeError):  # the reader, such as head, has left
+    if isinstance(error, BrokenPipeError):  # the reader, such as head, has ended
         return UNREAD, None
     if place is not None:
         return 2, f"{place}: {in_a_line(error)} ({TRACEBACK}=1 shows the traceback)"
@@ -157,8 +157,8 @@ def show_traceback(error):
 def is_mistake(error):
     """Whether an exception is a check's answer to a user's mistake, rather than a bug.
 
-    An `OSError` speaks of a file or the network. Of the others, ours are those that a ``raise`` statement in this
-    package raised; where an operation failed by itself (shapes that do not fit in a product, say) it is a bug.
+    An `OSError` is about a file or the network. Of the others, those raised by a ``raise`` statement in this package
+    are answers to mistakes; if an operation failed by itself (shapes that do not fit in a product, say) it is a bug.
     """
     if isinstance(error, OSError):
         return True
@@ -186,10 +186,10 @@ def place_in_package(error):
 
 
 def in_a_line(error):
-    """Return the kind and the message of an exception in one line of moderate length."""
+    """Return the class and the message of an exception in one line of moderate length."""
     try:
         message = str(error)
-    except Exception:  # a user's class of exceptions may fail at this too
+    except Exception:  # even this may fail for a user's exception class
         message = "its message cannot be shown"
     return textwrap.shorten(f"{type(error).__name__}: {message}", 500, placeholder=" …")
 
@@ -198,10 +198,10 @@ def in_a_line(error):
 
 
 def open_streams():
-    """Make the standard streams take every character; return whether there is an output to write to.
+    """Make the standard streams accept every character; return whether there is an output to write to.
 
-    What a terminal of ASCII or of a Windows code page does not know is written in its letters (see `plain`). A closed
-    input or error stream is opened on nothing, so that no file is given its number.
+    Characters that an ASCII terminal or a Windows code page lacks are replaced by others that it has (see `plain`). A
+    closed input or error stream is opened on the null device, so that no file is given its number.
     """
     codecs.register_error("minilift.plain", plain)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -214,12 +214,12 @@ def open_streams():
 
 
 def plain(error):
-    """Return what stands for characters that a stream cannot encode, and where to go on: a codec's error handler."""
+    """Return a replacement for characters that a stream cannot encode, and where to continue; a codec error handler."""
     return "".join(map(plain_character, error.object[error.start:error.end])), error.end
 
 
 def plain_character(character):
-    """Return a character in ASCII: a sign like it, the name of a Greek letter, the letter without accent, or '?'."""
+    """Return an ASCII form of a character: a similar sign, a Greek letter's name, a letter without accent, or '?'."""
     name = unicodedata.name(character, "")
     if name.startswith("GREEK SMALL LETTER"):
         return name.split()[3].lower()
@@ -230,9 +230,9 @@ def plain_character(character):
 
 
 def settled(stream):
-    """Flush a stream; return the error if that fails, and then let what is left in it go nowhere.
+    """Flush a stream; if that fails, return the error and discard what is left in the stream.
 
-    Otherwise the interpreter would try again at its end, and complain.
+    Otherwise the interpreter would try again on exit, and complain.
     """
     try:
         stream.flush()
