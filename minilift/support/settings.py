@@ -248,14 +248,14 @@ def traits(value):
     if inspect.isfunction(value):
         around = inspect.getclosurevars(value).nonlocals
         defaults = {name: p.default for name, p in inspect.signature(value).parameters.items()}
-        return {"code": code_checksum(value.__code__), **telling(around), **telling(defaults)}
+        return {"code": code_checksum(value.__code__, value.__doc__), **telling(around), **telling(defaults)}
     if inspect.isclass(value) or inspect.isroutine(value):
         return {}
     if not hasattr(value, "__dict__"):
         return {"value": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))}  # an address is meaningless
     kept = {name: getattr(value, name) for name in arguments_of(type(value)) if keeps(value, name)}
     call = inspect.getattr_static(type(value), "__call__", None)
-    code = {"code": code_checksum(call.__code__)} if inspect.isfunction(call) else {}
+    code = {"code": code_checksum(call.__code__, call.__doc__)} if inspect.isfunction(call) else {}
     return {**kept, **telling(vars(value)), **code}
 
 
@@ -272,11 +272,11 @@ def tells(value):
             or (inspect.isclass(value) and value is not inspect.Parameter.empty))
 
 
-def code_checksum(code):
-    """Return a checksum of compiled code and of the code in its constants, but not of its position in a file."""
+def code_checksum(code, docstring=None):
+    """Return a checksum of compiled code and of the code in its constants, but not of its position or its docstring."""
     constants = [code_checksum(constant) if isinstance(constant, types.CodeType) else
                  sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
-                 for constant in code.co_consts]
+                 for constant in code.co_consts if docstring is None or constant != docstring]
     content = repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants))
     return f"{zlib.crc32(content.encode()):08x}"
 

@@ -508,6 +508,8 @@ def test_the_code_of_a_function_counts_and_where_it_stands_does_not():
     for changed_source in (source.replace("3", "4"), source.replace("0.1", "0.2"), source.replace("'b'", "'c'"),
                            source.replace("range", "list"), source.replace("[low for", "[2 * low for")):
         assert describe(compiled(source)) != describe(compiled(changed_source))
+    documented = source.replace(":\n", ':\n    """Fall slowly."""\n', 1)
+    assert describe(compiled(documented)) == describe(compiled(documented.replace("slowly", "by halves")))
 
 
 def test_the_call_of_an_object_counts():
