@@ -45,7 +45,8 @@ A derivation that does not involve the package's methods is stated as a claim ab
 False
 
 (the derivative of 0.05 θ² is 0.1 θ). A claim fails only against a reference that does not come from the code under
-test; the reason given is the common mistake that, made on purpose, yields the same wrong numbers.
+test; the likely reason is the common mistake that, made on purpose, yields the same wrong numbers, and "seen" is where
+the numbers are wrong if none does.
 
 To read the checks themselves, begin with `report`, `numeric` and `cases`, which all the others use. `maps`, `transfers`
 and `losses` check the parts of a network, `networks` the whole, and `methods`, `papers` and `lifted` its training.

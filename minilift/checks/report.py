@@ -148,7 +148,8 @@ class Check:
     passed : bool or None
         None for a check that was skipped.
     reason : str
-        For a failure, the common mistake that fits, or what else is known about it.
+        For a failure: "likely: …" a common mistake that gives the same wrong numbers, "seen: …" where or how they are
+        wrong, or that no common mistake fits.
     problems : int
         How many random problems were tried.
     worst : str
