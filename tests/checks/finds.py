@@ -853,8 +853,8 @@ INTRODUCTION = """# What verify finds
 not refuse (seeds of each: {seeds}). A mistake is *named* if a reason says what is wrong, *found* if it is refused
 without a reason, and *missed* if it passes; *other reason* means that reasons are given, but none has the words that
 its planter had chosen. A report calls a reason *likely* if that mistake, made on purpose, gives the same wrong numbers,
-and *seen* if it says only where or how they are wrong; the tables count both. This page is written by `python tests/checks/finds.py --write`; misses and false alarms stay in
-the tables.
+and *seen* if it says only where or how they are wrong; the tables count both. This page is written by
+`python tests/checks/finds.py --write`; misses and false alarms stay in the tables.
 
 The tables leave one thing out: beside reasons, a report shows an edit of your code with which all claims hold, if one
 of the edits tried does so (`report.mends`). For 59 of the 96 mistakes of the last list below a right edit was found at
