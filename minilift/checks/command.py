@@ -32,7 +32,7 @@ from minilift.methods import (
 from minilift.models import mlp, resnet, rnn
 from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.options import check_count, check_options, naming, whole
-from minilift.support.processes import own_process
+from minilift.support.processes import cores, own_process
 from minilift.support.terminal import USERS_FILE, note
 from minilift.training.names import METHODS as TRAINED
 from minilift.training.names import named_method
@@ -102,7 +102,7 @@ def run(arguments):
 def all_checked(seed, jobs=None):
     """Return the `Report` on the whole package; other processes check their shares alongside this one."""
     seed = whole_number("verify: seed", seed, least=0)
-    jobs = min(os.cpu_count() or 1, AT_ONCE) if jobs is None else check_count("jobs", jobs)
+    jobs = min(cores(), AT_ONCE) if jobs is None else check_count("jobs", jobs)
     others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
                                stdout=subprocess.PIPE) for turn in range(1, jobs)]
     try:

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from minilift.lab.tables import aligned
 from minilift.support.files import read_text, write_text
-from minilift.support.processes import THREAD_VARIABLES, own_process
+from minilift.support.processes import THREAD_VARIABLES, cores, own_process
 from minilift.support.terminal import about, note
 
 COMMAND = own_process("minilift.cli", "teach", "grade")
@@ -332,7 +332,7 @@ def grade_class(folder, seed, edition, jobs, limits, of_exam=False):
         kind = " as examinations" if of_exam else ""
         lasts = f": {about(USUAL * max(1, len(book.due) / jobs))}" if book.due else ""
         note(f"{len(book.due)} of {len(tasks)} notebooks are to be graded{kind}, {jobs} at a time{lasts}")
-        threads = str(max(1, (os.cpu_count() or 1) // jobs))
+        threads = str(max(1, cores() // jobs))
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads)}
 
         def work(task, stop):

@@ -35,6 +35,7 @@ from minilift.course import book, exam, gradebook, kit, lite
 from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import check_writable, write_text
 from minilift.support.options import check_count, decimal, naming, whole
+from minilift.support.processes import cores
 from minilift.support.tables import padded
 from minilift.support.terminal import how_to_install, note
 
@@ -721,7 +722,7 @@ def add_arguments(parser):
     grading.add_argument("--seed", type=whole, default=1,
                          help="default 1 (the course's is 0); for an examination, the seed of its kit")
     grading.add_argument("--exam", action="store_true", help="the notebooks are a kit's examinations, made with --seed")
-    for option, kind, text in (("jobs", whole, f"notebooks at a time (default: one per core, {os.cpu_count()})"),
+    for option, kind, text in (("jobs", whole, f"notebooks at a time (default: one per core, {cores()})"),
                                ("minutes", decimal, f"minutes that one notebook may take (default {MINUTES})"),
                                ("memory", decimal, f"GB that its processes may take together (default {MEMORY})")):
         grading.add_argument(f"--{option}", type=kind, metavar="N", help=f"for a folder: {text}")
@@ -784,7 +785,7 @@ def run_grade_class(arguments):
         raise ValueError(f"NOTEBOOK|FOLDER: a folder is graded by itself, got {len(more) + 1} paths")
     if arguments.json:
         raise ValueError("--json: names the file of one notebook; the results of a folder are its grades.json")
-    jobs = check_count("jobs", (os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs)
+    jobs = check_count("jobs", cores() if arguments.jobs is None else arguments.jobs)
     limits = gradebook.Limits(arguments.minutes or MINUTES, arguments.memory or MEMORY)
     course = checksums()
     rows = gradebook.grade_class(folder, arguments.seed, edition(course), jobs, limits, arguments.exam)

@@ -40,7 +40,7 @@ from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import moved_aside, read_npz, write_text
 from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
-from minilift.support.processes import THREAD_VARIABLES, own_process, same_modules
+from minilift.support.processes import THREAD_VARIABLES, cores, own_process, same_modules
 from minilift.support.terminal import about, exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for about 30 ms after their last product
@@ -501,7 +501,7 @@ def add_arguments(parser):
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; for scale: {', '.join(SCALED)}; "
         f"for a race: {'; '.join(NAMES)})")
     add("--rounds", type=whole, help="number of turns of each contender (default: 7)")
-    add("--threads", type=whole, default=os.cpu_count(), help="threads of NumPy and PyTorch (default: one per core)")
+    add("--threads", type=whole, default=cores(), help="threads of NumPy and PyTorch (default: one per core)")
     add("--backend", metavar="{numpy,cupy}",
         help="array library of minilift (default: numpy); with cupy PyTorch runs on CUDA")
     add("--data", metavar="FILE.npz",

@@ -37,6 +37,7 @@ from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
     FACTOR,
     Results,
+    blas_threads,
     check_address,
     cluster,
     elsewhere,
@@ -355,7 +356,7 @@ def make_task(arguments):
 def load_data(arguments):
     """Return the data set that the arguments name, cut to the number of samples."""
     if arguments.data.endswith(".npz"):
-        data = read_data(arguments.data, table=True)
+        data = read_data(arguments.data, table=True, white=1 if arguments.standardize else 255)
     else:
         name, options = split_options("--data", arguments.data)
         if re.fullmatch(r"[^()]*[./\\][^()]*", name):
@@ -456,9 +457,7 @@ def parse_method(spec, what="--methods"):
 
 def run_elsewhere(task, by_label, threads, search, job):
     """Do a run on a worker of a cluster, with the given number of threads, and return its record."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads, user_api="blas"):
+    with blas_threads(threads):
         return task.run(by_label[job.label], job, None, search)
 
 

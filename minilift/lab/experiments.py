@@ -157,7 +157,7 @@ class Plan:
         for name in self.changes:
             check_count(name, getattr(self, name), least=10 if name == "samples" else 1)  # a tenth is for validation
         if self.data is not None:
-            object.__setattr__(self, "data", str(Path(self.data).resolve()))
+            object.__setattr__(self, "data", str(Path(self.data).absolute()))
 
     @property
     def what(self):

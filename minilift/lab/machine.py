@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from minilift.support.processes import cores
+
 
 def machine():
     """Return what a measurement depends on: processor, BLAS, threads, versions, date and commit."""
     loaded = [sys.modules[name] for name in ("minilift", "numpy", "scipy", "torch", "sklearn", "cupy")
               if name in sys.modules]
-    return {"processor": processor(), "cores": os.cpu_count(),
+    return {"processor": processor(), "cores": cores(),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS", "not set"),
             "blas": blas(), "system": platform.platform(), "python": platform.python_version(),
             "versions": {module.__name__: module.__version__ for module in loaded}, "commit": commit(),
@@ -57,4 +59,4 @@ def commit():
 def crowd(threads):
     """Return how much longer `threads` threads take on this machine than alone, given how busy it has just been."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1.0, (load + min(threads, os.cpu_count())) / os.cpu_count())
+    return max(1.0, (load + min(threads, cores())) / cores())

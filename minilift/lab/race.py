@@ -13,6 +13,7 @@ the whole training set is measured after each epoch with the clock stopped, by t
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ import numpy as np
 
 from minilift import datasets
 from minilift.lab.contenders import METHODS, Problem, torch_loss, torch_network
-from minilift.lab.runs import elsewhere, grouped, read_data, spread, varied
+from minilift.lab.runs import blas_threads, elsewhere, grouped, read_data, spread, varied
 from minilift.lab.tables import aligned, number, ranges
 from minilift.optim import Adam, Nesterov
 from minilift.training.fit import measure, quiet
@@ -253,13 +254,13 @@ def run(course, entrant, rate, batch, seed, judge, final=False):
 
 def run_elsewhere(course, threads, trial):
     """Do a run on a worker of a cluster, with the given number of threads; return the trial and its `Run`."""
-    from threadpoolctl import threadpool_limits
-
-    (entrant,) = entrants([trial.entrant])
+    entrant = next(iter(entrants([trial.entrant])), None)
+    if entrant is None:
+        raise ImportError(f"{platform.node()}: {trial.entrant} needs PyTorch, which is missing there, or too old")
     if entrant.library == "PyTorch":
         import torch
         torch.set_num_threads(threads)
-    with threadpool_limits(threads, user_api="blas"):
+    with blas_threads(threads):
         return trial, run(course, entrant, *trial[1:4], course.network(0), trial.final)
 
 

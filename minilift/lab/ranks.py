@@ -56,7 +56,7 @@ from minilift.methods import LocoProp
 from minilift.optim import SGD
 from minilift.support.backend import spd_inverse
 from minilift.support.parallel import Team
-from minilift.support.processes import THREAD_VARIABLES, own_process
+from minilift.support.processes import THREAD_VARIABLES, cores, own_process
 from minilift.support.terminal import exit_code_of, how_to_install
 from minilift.training.ranks import Ranks, SharedMap, bounds, even_bounds, folded_size
 
@@ -501,8 +501,7 @@ def check_chains(networks):
 
 def rows_of(network, problem, found, pairs, threads):
     """Return the rows of one network, from {ranks: results} and the pairs of `in_pairs`."""
-    cores = os.cpu_count() or 1
-    distant = max((p for p in found if 1 < p <= cores), default=max(found))  # its constants are used for more ranks
+    distant = max((p for p in found if 1 < p <= cores()), default=max(found))  # its constants are used for more ranks
     far = middle([middle(turns) for turns in constants_in(found[distant]).values()])
     rows = []
     for method, p in product(COUNTS, sorted({*found, *RANKS})):

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from minilift.lab.results import BEGIN, END, read_json, section, with_section, w
 from minilift.lab.runs import (
     Job,
     Results,
+    blas_threads,
     check_address,
     cluster,
     elsewhere,
@@ -48,6 +48,7 @@ from minilift.lab.runs import (
 from minilift.support.backend import get_module
 from minilift.support.files import checksum, read_text, sweep, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
+from minilift.support.processes import cores
 from minilift.support.terminal import about, note
 from minilift.training.fit import fit
 from minilift.training.history import History
@@ -55,9 +56,18 @@ from minilift.training.history import History
 # ---------------------------------------------------------------------------------------------------- runs
 
 
-@lru_cache(maxsize=2)
 def load_data(plan, name):
-    """Return a data set, cut to the number of training samples; an autoencoder's targets are its inputs."""
+    """Return a data set, cut to the number of training samples; an autoencoder's targets are its inputs.
+
+    A file that has changed is read again: workers of a cluster, and notebooks, live long.
+    """
+    at = Path(plan.data).stat() if plan.data is not None and Path(plan.data).exists() else None
+    return loaded(plan, name, at and (at.st_mtime_ns, at.st_size))
+
+
+@lru_cache(maxsize=2)
+def loaded(plan, name, version):
+    """Return a data set as `load_data` does; `version` tells a file from what it was before."""
     samples, network = plan.setting.samples, plan.what.network
     options = {"n_train": samples} if name == "curves" else {}
     data = read_data(plan.data) if plan.data else datasets.load(name, **options)
@@ -76,12 +86,10 @@ def run_job(plan, folder, job, *callbacks, jobs=1):
     if path.exists():
         checkpoint.unlink(missing_ok=True)  # left by a run that was killed after writing its record
         return read_record(path)
-    from threadpoolctl import threadpool_limits
-
     what, setting, data = plan.what, plan.setting, load_data(plan, job.data)
     variant = next(v for v in what.variants(setting) if (v.label, v.step) == (job.label, job.step))
     net = what.network(setting, data, job.seed, plan.backend)
-    with threadpool_limits(plan.threads, user_api="blas"):
+    with blas_threads(plan.threads):
         history = fit(net, data, method=variant.method(), optimizer=variant.optimizer(),
                       epochs=setting.epochs * variant.times, batch_size=setting.batch, seed=job.seed,
                       validation=what.validation, callbacks=callbacks, progress=False, resume=True,
@@ -220,9 +228,9 @@ def lasting(plan, jobs, address=None):
     """Return how long an experiment takes, in words; known for the small scale, on this machine and our own data."""
     if plan.scale in LASTS or plan.data is not None or address is not None:
         return LASTS.get(plan.scale, "some minutes, or more")
-    small, cores = plan.what.settings["small"], os.cpu_count()
+    small, here = plan.what.settings["small"], cores()
     work = math.prod(getattr(plan.setting, name) / getattr(small, name) for name in ("seeds", "epochs", "samples"))
-    at_a_time = cores if jobs == -1 else min(jobs, cores)
+    at_a_time = here if jobs == -1 else min(jobs, here)
     return about(SECONDS[plan.experiment] * work / at_a_time * crowd(at_a_time * plan.threads))
 
 

@@ -169,7 +169,7 @@ def origin(about):
     at = about["machine"]
     commits = dict.fromkeys(one["commit"] for one in about.get("machines of the runs", [at]))
     return (f"`{about['command']}`, {at['date'][:10]}, {at['processor']} ({at['cores']} cores), {at['blas']}, "
-            f"NumPy {at['versions']['numpy']}, commit {', '.join(commits)}.")
+            f"NumPy {at['versions']['numpy']}, commit {', '.join(one or 'not known' for one in commits)}.")
 
 
 def step_part(about):

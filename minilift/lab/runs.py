@@ -8,6 +8,7 @@ the workers of a Dask cluster (see `cluster`), or to those of any other backend 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
@@ -16,7 +17,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from itertools import islice
@@ -33,7 +34,7 @@ from minilift.support.arguments import where_labels_are
 from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
 from minilift.support.signals import children_spared
-from minilift.support.terminal import how_to_install, note, watched
+from minilift.support.terminal import how_to_install, is_mistake, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a calmer step size may have this multiple of the loss; the default grid grows by about the same factor
@@ -64,12 +65,13 @@ def existing(path):
 
 
 @naming("--data")
-def read_data(path, table=False):
+def read_data(path, table=False, white=255):
     """Return the data set of an `.npz` file with X_train, y_train, X_test, y_test, or raise an error.
 
     Images are (N, height, width, channels), (N, height, width) or flat, uint8 or numbers in [0, 1]; labels are whole
     numbers from 0. The x may be lower case, as in Keras's files.
     A `table` may hold any numbers, which stay in float64; if its y are floats, they are targets of a regression.
+    Inputs in uint8 are divided by `white`.
     """
     held = read_npz(existing(path))
     arrays = {**{f"X_{name[2:]}": array for name, array in held.items() if name.startswith("x_")}, **held}
@@ -81,9 +83,13 @@ def read_data(path, table=False):
     fits = table and arrays["y_train"].dtype.kind == "f"
     for part, least in (("train", 10), ("test", 1)):
         X, y = arrays[f"X_{part}"], arrays[f"y_{part}"]
-        inputs = inputs_of(f"X_{part} of {path}", X, shape, least, table)
+        inputs = inputs_of(f"X_{part} of {path}", X, shape, least, table, white)
         targets = targets_of if fits else labels_of
         parts += [inputs, targets(f"y_{part} of {path}", y, len(X), table)]
+    grey = [part for part in ("train", "test") if arrays[f"X_{part}"].dtype == np.uint8]
+    if white != 1 and len(grey) == 1 and max(abs(parts[0]).max(), abs(parts[2]).max()) > 1:
+        raise ValueError(f"X_train and X_test of {path} must be on one scale: X_{grey[0]} is uint8, which is divided "
+                         f"by {white}, and the other is not; save both in one dtype")
     if fits and parts[1].shape[1] != parts[3].shape[1]:
         raise ValueError(f"y_test of {path} must have {parts[1].shape[1]} targets a sample, as y_train, "
                          f"got {parts[3].shape[1]}")
@@ -92,14 +98,14 @@ def read_data(path, table=False):
     return datasets.Dataset(Path(path).stem, *parts, image_shape=images, n_classes=classes, source=str(path))
 
 
-def inputs_of(what, X, shape, least, table):
+def inputs_of(what, X, shape, least, table, white=255):
     """Return the inputs of a file, flat: in float32 between 0 and 1, or those of a table in float64."""
     if X.ndim < 2 or X.shape[1:] != shape or len(X) < least or X.dtype.kind not in ("buif" if table else "uif"):
         one = "; X[:, None] has one feature a sample" if X.ndim == 1 and shape in ((), (1,)) else ""
         raise ValueError(f"{what} must be numbers, at least {least} samples (N, …) shaped as in X_train, "
                          f"got {X.dtype} of shape {X.shape}{one}")
     check_finite(what, X)
-    dtype, white = np.float64 if table else np.float32, 255 if X.dtype == np.uint8 else 1
+    dtype, white = np.float64 if table else np.float32, white if X.dtype == np.uint8 else 1
     flat = np.ascontiguousarray(X.reshape(len(X), -1), dtype) / dtype(white)
     if not X.size or not (table or 0 <= flat.min() <= flat.max() <= 1):
         raise ValueError(f"{what} must be uint8 or numbers in [0, 1]" + "; 'minilift compare' and 'train' take tables "
@@ -251,21 +257,36 @@ def spread(function, jobs, workers):
     RuntimeError
         If a cluster has no workers, or is lost.
     """
+    function = partial(judged, function)
     sent = packed(partial(job_done, function, jobs)) if elsewhere() else None
     if CLIENT.get() is not None:
         yield from spread_by_dask(CLIENT.get(), sent, len(jobs))
         return
     try:
         from joblib import Parallel, delayed
+        from joblib.parallel import get_active_backend
     except ImportError as error:
         raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
     start_trackers()
+    lazy = get_active_backend()[0].supports_return_generator  # multiprocessing, and Ray's, give all results at the end
+    way = "generator_unordered" if lazy else "list"
     with ExitStack() as undone:
         with children_spared() if sent is None else nullcontext():
-            found = Parallel(workers, return_as="generator_unordered", batch_size=1)(map(delayed(function), jobs))
-            undone.callback(end, found)
+            found = Parallel(workers, return_as=way, batch_size=1)(map(delayed(function), jobs))
+            if lazy:
+                undone.callback(end, found)
         yield from islice(found, len(jobs))
         undone.pop_all()
+
+
+def judged(function, job):
+    """Return what a function returns for a job; an error is marked as a user's mistake or not, here, where it arose."""
+    try:
+        return function(job)
+    except Exception as error:
+        with suppress(AttributeError):
+            error.is_mistake = is_mistake(error)
+        raise
 
 
 def packed(function):
@@ -314,6 +335,28 @@ def lost_its_jobs(about):
         threading.__excepthook__(about)
 
 
+LOCK, LIMITS = threading.Lock(), []
+
+
+@contextmanager
+def blas_threads(threads):
+    """Hold the BLAS to `threads` threads in the block; where blocks of several threads overlap, until the last ends.
+
+    A limit is the whole process's, and each would restore what the one before it has set.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with LOCK:
+        LIMITS.append(threads if LIMITS else threadpool_limits(threads, user_api="blas"))
+    try:
+        yield
+    finally:
+        with LOCK:
+            if len(LIMITS) == 1:
+                LIMITS[0].restore_original_limits()
+            LIMITS.pop()
+
+
 # ---- a cluster
 
 
@@ -356,7 +399,8 @@ def next_result(done, patience):
         except Empty:
             patience.look()
         except Exception as error:
-            if future.status in ("error", "cancelled") or not isinstance(error, (OSError, TimeoutError)):
+            late = isinstance(error, (OSError, asyncio.TimeoutError))  # Python's own TimeoutError only from 3.11 on
+            if future.status in ("error", "cancelled") or not late:
                 raise patience.in_words(future.status, error) from None
             future.add_done_callback(done.put)  # its worker was lost before the result arrived: others do it again
             patience.look()

@@ -1,4 +1,4 @@
-"""The command line by which minilift starts another process that finds the same modules as this one."""
+"""Processes: how many cores they may use, and the command by which minilift starts one with its own modules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def cores():
+    """Return the number of cores that this process may use: those of its job, for example, not of the whole node."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def own_process(module, *words):

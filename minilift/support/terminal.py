@@ -162,6 +162,8 @@ def is_mistake(error):
     """
     if isinstance(error, OSError):
         return True
+    if hasattr(error, "is_mistake"):  # it comes from another process, where it was judged
+        return error.is_mistake
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
