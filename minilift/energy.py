@@ -103,6 +103,8 @@ class OwnBlock(NamedTuple):
     ----------
     k : int
         Number in `Network.parameters`, where it continues from those of the maps.
+    theta : array
+        Its present values.
     gradient : array
         ∂J in this block, of its shape.
     weight : float
@@ -110,6 +112,7 @@ class OwnBlock(NamedTuple):
     """
 
     k: int
+    theta: Any
     gradient: Any
     weight: float
 

@@ -65,7 +65,7 @@ class Thetas(FixedLength):
     def shared(self, l, theta):
         """Return the θ that map l shares with an earlier one, or raise an error if another is given."""
         first = self[self.owner[l]]
-        if theta is not None and not (theta is first or np.array_equal(to_numpy(theta), to_numpy(first))):
+        if not (theta is None or theta is first or np.array_equal(to_numpy(self.checked(l, theta)), to_numpy(first))):
             raise ValueError(f"theta[{l}]: {self.phi[l]!r} shares the parameters of map {self.owner[l]}, "
                              "but others are given")
         return first
@@ -75,7 +75,7 @@ class Thetas(FixedLength):
         xp, shape = module_of(self.backend), self.phi[l].theta_shape
         if shape is None and theta is None:
             return None
-        if getattr(theta, "shape", None) != shape:
+        if shape is None or getattr(theta, "shape", None) != shape:
             raise ValueError(f"theta[{l}]: {self.phi[l]!r} expects shape {shape}, got "
                              f"{getattr(theta, 'shape', shown(theta))}")
         theta = real_array(f"theta[{l}]", theta, self.dtype, xp)
@@ -234,7 +234,7 @@ class Network(Settings):
         arrays = {f"theta_{l}": self._theta[l] for l in self.maps}
         for k, norm in enumerate(self.norms, start=1):
             arrays |= {f"scale_shift_{k}": norm.scale_shift, f"running_{k}": norm.running}
-        return {name: np.array(to_numpy(array)) for name, array in arrays.items()}
+        return {name: np.array(to_numpy(array), self.dtype) for name, array in arrays.items()}
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Load parameters and running statistics by name, as `state_dict` returns them: all of them or none.

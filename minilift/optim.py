@@ -406,7 +406,7 @@ class Optimizer(Settings):
         """Make the buffers at the first step; later, check that they still belong to these parameters."""
         dtype = parameters[0].dtype if parameters else np.dtype(np.float64)
         signature = (xp is np, dtype, tuple([parameter.shape for parameter in parameters]))
-        if signature == self._signature:
+        if signature == self._signature and all(parameter.dtype == dtype for parameter in parameters):
             return
         name = type(self).__name__
         for index, parameter in enumerate(parameters):
@@ -638,9 +638,19 @@ class RMSProp(Optimizer):
         mean_square = {"mean_square": 1.0 if self.form == "tf1" else 0.0}
         return mean_square | {"momentum": 0.0} if self.momentum else mean_square
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the arrays kept between steps, by name, as `load_state_dict` takes them."""
+        for buffers in self._buffers or ():
+            self._begin_momentum(buffers)
+        return super().state_dict()
+
+    def _begin_momentum(self, buffers):
+        """Let a momentum that was 0 in earlier steps begin at rest."""
+        if self.momentum and len(buffers) == 1:
+            buffers.append(array_module(buffers[0]).zeros_like(buffers[0]))
+
     def _update_array(self, xp, parameter, direction, buffers):
-        if self.momentum and len(buffers) == 1:  # it was 0 in earlier steps
-            buffers.append(xp.zeros_like(buffers[0]))
+        self._begin_momentum(buffers)
         super()._update_array(xp, parameter, direction, buffers)
 
     def _update(self, xp, theta, d, scratch, mean_square, momentum=None):
@@ -743,6 +753,7 @@ def msign(matrix, iterations=5):
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
+    x = x / ((float(abs(x).max()) if x.size else 0.0) or 1.0)  # or squares could leave the range of float32
     x = x / (float((x * x).sum()) ** 0.5 or 1.0)
     for _ in range(iterations):
         square = x @ x.T

@@ -88,7 +88,7 @@ def residuals(found: dict[str, list[Any]]) -> Figure:
     chosen = styles({label: "proxprop" if label == "exact" else label for label in labels})
     for axes, l in zip(figure.subplots(1, len(maps), sharey=True, squeeze=False)[0], maps):
         for column, label in enumerate(labels):
-            units = np.asarray(found[label][l] if found[label][l] is not None else [])
+            units = np.zeros(0) if found[label][l] is None else to_numpy(found[label][l])
             units = units[units > 0]
             if not len(units):
                 continue

@@ -72,6 +72,7 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character, which no file an
 SEED = re.compile(r"^SEED = \d+$", re.M)
 OFFLINE = ("--IPKernelApp.exec_lines=__import__('minilift.course.notebooks', fromlist=['x']).refuse_network(); "
            "exit = quit = __import__('sys').exit")  # IPython's own exit() would end the kernel some cells later
+SLOWER = 3  # times the limit of an answer that a cell of the course may take: it trains, and no student is to blame
 ANSWER_SECONDS = 120  # for one cell of a returned notebook
 MINUTES, MEMORY = 10, 4  # minutes and GB that a notebook of a class may take, unless the teacher sets other limits
 MOST_PRINTED = 1_000_000  # characters of a notebook's streams that are kept
@@ -251,7 +252,7 @@ def execute(notebook, timeout=300, allow_errors=False):
     ----------
     notebook : nbformat notebook
     timeout : int, default 300
-        Seconds for each cell.
+        Seconds for each cell with an exercise or its check; the course's own cells may take `SLOWER` times as long.
     allow_errors : bool, default False
         Whether to go on after a cell that raises.
 
@@ -260,13 +261,17 @@ def execute(notebook, timeout=300, allow_errors=False):
     nbclient.exceptions.CellExecutionError
         If a cell raises.
     StoppedError
-        If a cell takes longer than `timeout`, or ends the process that runs it.
+        If a cell takes longer than that, or ends the process that runs it.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     reached = []
+
+    def limit(cell):
+        return timeout * (1 if tagged(cell, "exercise") or tagged(cell, "check") else SLOWER)
+
     with tempfile.TemporaryDirectory() as clean:
-        client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=allow_errors,
+        client = NotebookClient(notebook, timeout_func=limit, kernel_name="python3", allow_errors=allow_errors,
                                 record_timing=False, extra_arguments=[OFFLINE],
                                 on_cell_start=lambda cell, cell_index: reached.append(cell_index),
                                 resources={"metadata": {"path": clean}})
@@ -274,7 +279,8 @@ def execute(notebook, timeout=300, allow_errors=False):
         try:
             run_with_a_kernel_that_answers(client, reached)
         except CellTimeoutError as error:
-            raise StoppedError(reached[-1], f"takes longer than {timeout} seconds") from error
+            why = f"takes longer than {limit(notebook.cells[reached[-1]])} seconds"
+            raise StoppedError(reached[-1], why) from error
         except DeadKernelError as error:
             raise StoppedError(reached[-1] if reached else 0, "ends the process that runs it") from error
     for cell in notebook.cells:
@@ -350,14 +356,17 @@ def refuse_network():
     It is called in a notebook's kernel, a separate process that pytest-socket does not reach.
     """
     import socket
-    connect = socket.socket.connect
 
-    def local_only(self, address):
-        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-            raise OSError(f"the course runs without network, but a cell tried to reach {address}")
-        return connect(self, address)
+    def local_only(connect):
+        def own(self, address):
+            far = self.family in (socket.AF_INET, socket.AF_INET6)  # Windows has no AF_UNIX
+            if far and address[0] not in ("127.0.0.1", "::1", "localhost"):
+                raise OSError(f"the course runs without network, but a cell tried to reach {address}")
+            return connect(self, address)
+        return own
 
-    socket.socket.connect = socket.socket.connect_ex = local_only  # type: ignore[method-assign]
+    socket.socket.connect = local_only(socket.socket.connect)  # type: ignore[method-assign]
+    socket.socket.connect_ex = local_only(socket.socket.connect_ex)  # type: ignore[method-assign]
 
 
 def reports(notebook):
@@ -486,6 +495,7 @@ def grade(path, seed, of_exam=False):
     blanks = answers_in(unsolved)
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
                if number not in broken and borrowed(names_of_checks, source, blanks.get(number, ""))}
+    blamed, cleared = (None, None), set()  # a cell and the answer for which it stopped; those for which it did not
     while True:
         sound = {number: source for number, source in answers.items() if number not in broken}
         text = as_text(with_answers(without_outputs(unsolved), sound, seed))
@@ -493,7 +503,11 @@ def grade(path, seed, of_exam=False):
         try:
             raised = errors_of_exercises(execute(notebook, timeout=ANSWER_SECONDS, allow_errors=True), sound)
         except StoppedError as error:
-            raised = {exercise_at(notebook, error, sound): error.why}
+            if error.cell == blamed[0]:  # it stops without that answer, too
+                del broken[blamed[1]]
+                cleared.add(blamed[1])
+            blamed = error.cell, exercise_at(notebook, error, sound.keys() - cleared)
+            raised = {blamed[1]: error.why}
         if not raised:
             break
         broken.update(raised)

@@ -39,7 +39,9 @@ DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
 NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
-LIST_CHANGED = "your function changes a list that it was given, and that is still needed; begin with a copy, list(…)"
+LIST_CHANGED = ("your function changes a list or a dict that it was given, and that is still needed; begin with a "
+                "copy, list(…) or dict(…)")
+COMPLEX = "your function returns complex numbers where real ones are expected"
 TEXT = "the answer is text where a number is meant: leave out the quotation marks"
 SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below this does not come from a wrong formula
@@ -74,6 +76,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "is not subscriptable": "; is one number or function taken for several?",
           "missing 1 required": "; are all arguments handed on?",
           "cannot access local variable": "; is it used before it is made, in the first turn of a loop?",
+          "referenced before assignment": "; is it used before it is made, in the first turn of a loop?",  # Python 3.10
           "is not defined": "; is it an argument, or is it made in a cell that has not run?",
           "KeyError": "; does a loop go one too far, or is an index off by one?",
           "type NoneType": "; unused slots of these lists hold None: does a loop start at 0, or reach one?",
@@ -117,8 +120,13 @@ def versions():
           f"matplotlib {matplotlib.__version__}, minilift {minilift.__version__}")
 
 
-def reveal(prediction, answer, because=""):
-    """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why."""
+def reveal(prediction, answer, because="", in_order=True):
+    """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
+
+    If not `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by itself.
+    """
+    if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
+        prediction = answer
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
     elif prediction == answer:
@@ -334,7 +342,7 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         status = "TODO"
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
-    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, TEXT):
+    if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, COMPLEX, TEXT):
         message = (not message and nearly_right(held)) or diagnosis(asked, mistakes) or message or located(held)
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
@@ -406,6 +414,8 @@ def guarded(answer, exercise="", changed=None, formed=None, array=False):
             formed.append(form is not result)
         if result is None:
             raise NoResultError
+        if is_complex(form) and not is_complex(given):
+            raise ComplexResultError
         return form
     return ask
 
@@ -419,8 +429,16 @@ def with_form(answer, array=False):
 
 
 def parts(value):
-    """Return all items of a list, including those of nested lists."""
-    return [inner for part in value for inner in (parts(part) if isinstance(part, list) else [part])]
+    """Return all items of a list, including those of nested lists and dicts."""
+    items = ([*part.values()] if type(part) is dict else part for part in value)
+    return [inner for part in items for inner in (parts(part) if isinstance(part, list) else [part])]
+
+
+def is_complex(value):
+    """Whether an array, or one in a list or tuple, has an imaginary part."""
+    if isinstance(value, (list, tuple)):
+        return any(map(is_complex, value))
+    return np.iscomplexobj(value) and bool(np.imag(value).any())
 
 
 def in_form(value, array=False):
@@ -484,6 +502,10 @@ class TextError(Exception):
     """An answer is text that stands for a number."""
 
 
+class ComplexResultError(Exception):
+    """An answer has returned complex numbers for real ones."""
+
+
 class NotFiniteError(Exception):
     """An answer that consists of numbers holds nan or inf."""
 
@@ -537,6 +559,8 @@ def explained(error):
         return RETURNED_NONE
     if isinstance(error, NotFiniteError):
         return NOT_FINITE
+    if isinstance(error, ComplexResultError):
+        return COMPLEX
     if isinstance(error, TextError):
         return TEXT
     if isinstance(error, ValueError) and "read-only" in str(error):

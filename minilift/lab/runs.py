@@ -24,7 +24,7 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -335,7 +335,8 @@ def lost_its_jobs(about):
         threading.__excepthook__(about)
 
 
-LOCK, LIMITS = threading.Lock(), []
+LOCK = threading.Lock()
+LIMITS: list[Any] = []  # the limit in force, and one entry for each further block that keeps it
 
 
 @contextmanager

@@ -582,7 +582,7 @@ def of_least_norm(problem, u):
 def nearest_to_zero(fixed, values, free, least, fallback):
     """Return the shortest v with ``fixed @ v = values`` and ``free @ v >= least``, or else `fallback`."""
     from scipy.optimize import nnls
-    left, singular, right = np.linalg.svd(fixed, full_matrices=True)
+    left, singular, right = np.linalg.svd(fixed, full_matrices=len(fixed) < fixed.shape[1])  # `right` is square
     rank = int((singular > 1e-12 * singular.max(initial=0)).sum())
     v = right[:rank].T @ (left[:, :rank].T @ values / singular[:rank])
     null = right[rank:].T

@@ -132,7 +132,7 @@ class Team:
         mine = np.ascontiguousarray(to_numpy(array))
         if counts is None:
             counts = np.empty(self.size, np.int64)
-            self.communicator.Allgather(np.array([len(mine)]), counts)
+            self.communicator.Allgather(np.array([len(mine)], np.int64), counts)
         rows = np.empty((counts.sum(), *mine.shape[1:]), mine.dtype)
         sizes = counts * math.prod(mine.shape[1:])
         self.communicator.Allgatherv(mine, [rows, (sizes, np.cumsum(sizes) - sizes)])

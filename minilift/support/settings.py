@@ -251,6 +251,8 @@ def traits(value):
         return {"code": code_checksum(value.__code__, value.__doc__), **telling(around), **telling(defaults)}
     if inspect.isclass(value) or inspect.isroutine(value):
         return {}
+    if isinstance(value, (set, frozenset)):  # whose order is that of one process
+        return {"value": f"{{{', '.join(sorted(map(repr, value)))}}}"}
     if not hasattr(value, "__dict__"):
         return {"value": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))}  # an address is meaningless
     kept = {name: getattr(value, name) for name in arguments_of(type(value)) if keeps(value, name)}

@@ -272,7 +272,10 @@ def as_arrays(part, state):
     """Return a state in the form of a checkpoint, where everything is an array."""
     arrays = {}
     for key, value in state.items():
-        arrays[key] = np.asarray(value if np.isscalar(value) else to_numpy(value))
+        try:
+            arrays[key] = np.asarray(value if np.isscalar(value) else to_numpy(value))
+        except TypeError:  # not an array: a list, for example, or None
+            arrays[key] = np.array(None)
         if arrays[key].dtype.hasobject:
             raise TypeError(f"fit: checkpoint: {key!r} of the {part}'s state must be an array or a number, "
                             f"got {value!r}")
@@ -531,7 +534,12 @@ def fingerprint(value):
         return f"[{', '.join(map(fingerprint, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {fingerprint(item)}' for key, item in value.items())}}}"
-    return f"{checksum(value)}" if hasattr(value, "dtype") else repr(value) if isinstance(value, PLAIN) else ""
+    if isinstance(value, (*PLAIN, np.generic)):
+        return repr(value)
+    try:
+        return f"{checksum(value)}"
+    except TypeError:  # not an array: a network, for example, which has a dtype too
+        return ""
 
 
 def set_aside(checkpoint, source):
@@ -549,7 +557,7 @@ def warn_of_memory(method, kept):
     if changed:
         warnings.warn(f"fit: {method!r} changes {', '.join(changed)} as it trains, which is not in its state_dict(): a "
                       "run that is resumed goes on without it. Define reset, state_dict and load_state_dict; see "
-                      "ml.Method", stacklevel=3)
+                      "ml.Method", stacklevel=4)
 
 
 @quiet()

@@ -349,10 +349,6 @@ class SharedBatchNorm(BatchNorm):
         total = self.share.team.sum(x.sum(axis=tuple(range(x.ndim - 1))), overwrite=True)
         return total / x.dtype.type(self.values(x))
 
-    def gradients(self, aux, g):
-        """Return the gradient in scale and shift, over the rows of all ranks."""
-        return [self.share.team.sum(gradient) for gradient in super().gradients(aux, g)]
-
 
 class SharedLoss:
     """A loss for which each rank has the outputs of its own rows; weight and value are those of the whole batch."""

@@ -327,7 +327,7 @@ steps = {"explicit": explicit_step, "implicit": implicit_step}
 paths = {s: {name: path(step, s / L) for name, step in steps.items()}
          for s in step_sizes}
 away = tuple(s for s in step_sizes if J(paths[s]["explicit"][-1]) > J(x0))
-teach.reveal(prediction, away, "Factors (1.9) will say why.")
+teach.reveal(prediction, away, "Factors (1.9) will say why.", in_order=False)
 
 # %% [markdown]
 # The figure shows the paths of both kinds over the contours of $J$, with the flow as a dashed line. A cross on the

@@ -165,7 +165,8 @@ destinations = {(name, tau): brute_prox(f, v, tau, grid)
                 for name, f in functions.items() for tau in taus}
 largest = {tau: np.diff(destinations["(u² − 1)²/4", tau]).max() for tau in taus}
 jumping = tuple(tau for tau in taus if largest[tau] > 0.5)
-teach.reveal(jumps, jumping, "At u = 0 the sum in (2.1) bends down if 1/τ < 1.")
+teach.reveal(jumps, jumping, "At u = 0 the sum in (2.1) bends down if 1/τ < 1.",
+             in_order=False)
 
 # %% [markdown]
 # The figure shows all three functions: at the top where the prox sends $v$, at the bottom the value reached.

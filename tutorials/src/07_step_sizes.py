@@ -675,9 +675,9 @@ teach.show(fig, "Width of the window against the level, for five methods, in "
 # ## Exercise 7.4 (break it): rig the comparison
 #
 # Make plain BackProp "stable for larger steps than exact ProxProp". Choose a number $c$ such that the
-# method $c\,\nabla J$, on the **same grid** of $\tau$, has its largest usable step above ProxProp's. The training runs
-# are the same: nothing real has changed. Use (7.2); nothing has to be trained again: a $\tau$ of the grid counts as
-# usable for $c\,\nabla J$ if $c\,\tau$ lies in BackProp's window.
+# method $c\,\nabla J$, on the **same grid** of $\tau$, has its largest usable step above ProxProp's. Nothing real has
+# changed, and nothing is trained again: by (7.2) a $\tau$ of the grid counts as usable for $c\,\nabla J$ if $c\,\tau$
+# lies in BackProp's window. Compute $c$: grading has other seeds.
 #
 # <details><summary>Hint 1: idea</summary>
 #

@@ -705,12 +705,15 @@ for seed in (0, 1, 2):
 # ProxProp's best damping is ten times Gauss–Newton's, and that is a matter of scale: two numbers in place of the output
 # factors bring it down to 0.01 or less.
 
+# %%
+toy = check.toy
+
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
 #
 # A network of two weights: $J(w) = \frac12(w_2\tanh w_1 - 1)^2$. Find a point $w$ where Newton's step
 # $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient below $-0.1$), and the
-# damped Gauss–Newton step does not. `check.toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
+# damped Gauss–Newton step does not. `toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -760,7 +763,7 @@ def toy_loss(w):
 
 
 uphill = np.asarray(uphill, dtype=float)
-gradient, toy_H, toy_G = check.toy(uphill)
+gradient, toy_H, toy_G = toy(uphill)
 damped = -np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient)
 ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
         "Gauss–Newton, μ = 0.2": (damped, "orange"),

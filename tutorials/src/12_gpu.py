@@ -519,7 +519,7 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
 # (approximately; going down from a power of two, half of that suffices). Find a $\tau > 0$ for which **no** entry of
-# this $\theta$ moves in float32 and **every** one does in float64.
+# this $\theta$ moves in float32 and **every** one does in float64. Compute it: grading has other seeds.
 #
 # <details><summary>Hint 1: idea</summary>
 #

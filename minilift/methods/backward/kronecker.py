@@ -77,9 +77,13 @@ class FOOF(Method):
 
     def directions(self, net, state, y):
         """Return the directions for a completed forward pass, aligned with `net.parameters`."""
+        before = self.steps, dict(self.factors)
         try:
             self.prepare(net, state)
             return super().directions(net, state, y)
+        except BaseException:  # a step that was not taken leaves no trace in the averages
+            self.steps, self.factors = before
+            raise
         finally:
             if not self.decay:
                 self.reset()

@@ -34,7 +34,6 @@ from minilift.support.arguments import (
     positive_number,
     whole_number,
 )
-from minilift.support.backend import array_module
 from minilift.support.settings import arguments_of
 
 # momentum and the constants of "rmsprop" are those of the authors' notebook; the rate is passed with each step
@@ -185,10 +184,10 @@ class LocoProp(Method):
             return (self.gamma * self.eta) * gradient
         if self.local_optimizer == "sgd":
             return (self.gamma * sum(self.rates())) * gradient
-        change, optimizer = array_module(gradient).zeros_like(gradient), self.optimizer_of(block.k)
+        theta, optimizer = block.theta.copy(), self.optimizer_of(block.k)
         for rate in self.rates():
-            optimizer.step([change], [self.gamma * gradient], scale=rate)
-        return -change
+            optimizer.step([theta], [self.gamma * gradient], scale=rate)
+        return block.theta - theta
 
     def optimizer_of(self, k):
         """Return the local optimizer for number k of `Network.parameters`, made on first use.
@@ -231,8 +230,8 @@ class LocoProp(Method):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and the local optimizers' states by map."""
-        return {"epoch": self.epoch, **{f"{l}/{name}": value for l, optimizer in self.optimizers.items()
-                                        for name, value in optimizer.state_dict().items()}}
+        return {"epoch": self.epoch, **{f"{l}/{name}": value for l in self.optimizers
+                                        for name, value in self.optimizer_of(l).state_dict().items()}}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""

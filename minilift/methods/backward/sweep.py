@@ -52,7 +52,7 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signa
     theta, z, a, aux = state
     D, weight = net.depth, net.loss_function.weight(len(z[net.depth]))
     thetas = k = len(net.maps)
-    own_k = thetas + len(net.norms)
+    norms, own_k = net.norms, thetas + len(net.norms)
     signal, uses = {}, defaultdict(list)  # ∂J/∂a_j, summed over its readers; the rows of each use of a shared θ
     for l in range(D, 0, -1):  # the readers of a value are visited before it
         if l == D:
@@ -63,7 +63,8 @@ def sweep(net, state, y, propose, new_weights=False, explicit=None, output_signa
         else:
             continue
         for gradient in reversed(own):
-            yield own_k, gradient if explicit is None else explicit(OwnBlock(own_k, gradient, weight))
+            gradient, theta_own = net.total(gradient), norms[own_k - thetas - 1].scale_shift
+            yield own_k, gradient if explicit is None else explicit(OwnBlock(own_k, theta_own, gradient, weight))
             own_k -= 1
         phi, W, inputs, first, shared = net.phi[l], theta[l], net.inputs[l], net.owner[l], net.shared[l]
         if W is not None:  # a join has none

@@ -263,8 +263,9 @@ class Lifted(EnergyMethod):
         if rest:
             raise ValueError(f"{what}: expected a state with the keys z/1, …, a/1, …, multiplier and data, "
                              f"got {sorted(rest)}")
-        self.variables = Variables([], lists["z"] if len(lists["z"]) > 1 else None,
-                                   lists["a"] if len(lists["a"]) > 1 else None, values.get("multiplier"))
+        # a_0 is X and is not stored: a network of one map has that a alone
+        self.variables = Variables([], lists["z"] if len(lists["z"]) > 1 else None, lists["a"],
+                                   values.get("multiplier"))
         self.data, self.last_energy = str(values["data"]) or None, None
         return None
 

@@ -1,4 +1,4 @@
-r"""Lifted Bregman training (Wang, Benning, 2022): no derivative of an activation anywhere.
+r"""Lifted Bregman training (Wang, Benning, 2022): no derivative of an activation in any gradient.
 
 The matching loss is the Bregman loss :math:`B_\Psi` of an activation σ = prox_Ψ, with
 :math:`F^* = \tfrac12\|\cdot\|^2 + \Psi`. Training is an implicit stochastic gradient method,

@@ -18,6 +18,7 @@ from minilift.local.problems import LocalProblem, SquaredGap
 from minilift.local.solvers import exact
 from minilift.methods.lifted.descend import Lifted, LiftedEnergy, Variables
 from minilift.support.arguments import boolean, known_name
+from minilift.support.backend import all_finite
 
 
 class ThreeSplit(Penalties, LiftedEnergy):
@@ -146,6 +147,8 @@ class ThreeSplit(Penalties, LiftedEnergy):
     def best_output(self, centre, weight):
         """Return the argmin over v of L_y(v) + weight/2 ‖v − centre‖², with the loss summed."""
         loss = self.net.loss_function
+        if not all_finite(centre):
+            raise ArithmeticError("the outputs of a sweep are not finite: are weights too large to be squared?")
         return loss.prox(centre, self.y, 1 / (weight * loss.weight(len(centre))))  # Lifted output
 
 
