@@ -124,12 +124,9 @@ def check_own_parameters(layers):
     """Raise an error unless layers with their own parameters keep them in `scale_shift` and stand in one place each."""
     first = first_places(layers)
     for position, layer in [(position, layer) for position, layer in enumerate(layers) if len(layer.parameters)]:
-        if layer.kind != "transfer":
-            raise TypeError(f"Network: layers[{position}]: {layer!r} has parameters beside the θ of maps; only a "
-                            "transfer, such as BatchNorm, may have some")
-        if not hasattr(layer, "scale_shift"):
+        if layer.kind != "transfer" or not hasattr(layer, "scale_shift"):
             raise TypeError(f"Network: layers[{position}]: {layer!r} has parameters beside the θ of maps; they must be "
-                            "one array, its attribute scale_shift, as those of BatchNorm are")
+                            "one array of a transfer, its attribute scale_shift, as those of BatchNorm are")
         if first[id(layer)] != position:
             raise ValueError(f"Network: layers[{position}]: {layer!r} stands in layers[{first[id(layer)]}] already: a "
                              "layer with parameters of its own has one place; only maps are shared")

@@ -638,19 +638,9 @@ class RMSProp(Optimizer):
         mean_square = {"mean_square": 1.0 if self.form == "tf1" else 0.0}
         return mean_square | {"momentum": 0.0} if self.momentum else mean_square
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the arrays kept between steps, by name, as `load_state_dict` takes them."""
-        for buffers in self._buffers or ():
-            self._begin_momentum(buffers)
-        return super().state_dict()
-
-    def _begin_momentum(self, buffers):
-        """Let a momentum that was 0 in earlier steps begin at rest."""
-        if self.momentum and len(buffers) == 1:
-            buffers.append(array_module(buffers[0]).zeros_like(buffers[0]))
-
     def _update_array(self, xp, parameter, direction, buffers):
-        self._begin_momentum(buffers)
+        if self.momentum and len(buffers) == 1:  # it was 0 in earlier steps
+            buffers.append(xp.zeros_like(buffers[0]))
         super()._update_array(xp, parameter, direction, buffers)
 
     def _update(self, xp, theta, d, scratch, mean_square, momentum=None):
@@ -757,7 +747,6 @@ def msign(matrix, iterations=5):
     x = x / (float((x * x).sum()) ** 0.5 or 1.0)
     for _ in range(iterations):
         square = x @ x.T
-        fourth = square @ square
-        polynomial = b * square + c * fourth  # Muon
+        polynomial = b * square + c * (square @ square)  # Muon
         x = a * x + polynomial @ x
     return x.T if tall else x

@@ -12,8 +12,9 @@ import math
 import numpy as np
 
 from minilift.layers.base import Layer
-from minilift.layers.gram import Gram, stacked_product
+from minilift.layers.gram import Gram
 from minilift.support.arguments import fits_in_memory, known_name, positive_number, whole_number
+from minilift.support.backend import array_module
 
 INITIALIZATIONS = ("uniform", "glorot", "he", "normal")
 
@@ -124,7 +125,11 @@ class Linear(Map):
 
     def adjoint_theta(self, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         r"""Return :math:`\tilde a^T g`, shape (n_in + 1, n_out): the adjoint of forward in θ."""
-        return stacked_product(a, g)
+        xp = np if type(a) is type(g) is np.ndarray else array_module(a, g)  # runs in every step: no call for NumPy
+        gradient = xp.empty((a.shape[1] + 1, g.shape[1]), g.dtype)
+        xp.matmul(a.T, g, out=gradient[:-1])  # in W
+        xp.matmul(xp.ones(len(g), g.dtype), g, out=gradient[-1])  # in b, whose input is 1
+        return gradient
 
     def rows(self, a):
         """Return the matrix (rows, n_in) that multiplies W: for a fully connected map, the activations."""

@@ -176,17 +176,16 @@ class LocoProp(Method):
 
     def explicit_step(self, block):
         """Return T local steps along γ times the gradient, held fixed; for exact steps, γη times the gradient."""
-        gradient = block.gradient
         if self.steps == "exact" and self.eta is None:
             raise ValueError("LocoProp: exact steps without a regulariser give no rate for the scale and shift of a "
                              "batch norm; give eta")
         if self.steps == "exact":
-            return (self.gamma * self.eta) * gradient
+            return (self.gamma * self.eta) * block.gradient
         if self.local_optimizer == "sgd":
-            return (self.gamma * sum(self.rates())) * gradient
+            return (self.gamma * sum(self.rates())) * block.gradient
         theta, optimizer = block.theta.copy(), self.optimizer_of(block.k)
         for rate in self.rates():
-            optimizer.step([theta], [self.gamma * gradient], scale=rate)
+            optimizer.step([theta], [self.gamma * block.gradient], scale=rate)
         return block.theta - theta
 
     def optimizer_of(self, k):
@@ -230,8 +229,8 @@ class LocoProp(Method):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and the local optimizers' states by map."""
-        return {"epoch": self.epoch, **{f"{l}/{name}": value for l in self.optimizers
-                                        for name, value in self.optimizer_of(l).state_dict().items()}}
+        return {"epoch": self.epoch, **{f"{l}/{name}": value for l, optimizer in self.optimizers.items()
+                                        for name, value in optimizer.state_dict().items()}}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
