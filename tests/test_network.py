@@ -471,3 +471,70 @@ def test_what_float32_cannot_hold_is_told_with_the_dtype():
 def test_targets_of_one_column_are_told_the_missing_axis():
     with pytest.raises(ValueError, match=r"shape \(5, 1\), got \(5,\); y\[:, None\] has it"):
         ml.mlp([2, 1], loss=ml.SquaredError()).loss(np.zeros((5, 2)), np.zeros(5))
+
+
+# ---- parameters of other layers, and what is assigned
+
+class ScaleShift(ml.Transfer):
+    """A user's transfer with parameters, and no running statistics."""
+
+    def __init__(self, channels):
+        self.channels, self.scale_shift = channels, np.stack([np.full(channels, 0.5), np.ones(channels)])
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+    def on_backend(self, xp, dtype):
+        owned = ScaleShift(self.channels)
+        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        return owned
+
+    def apply(self, z, training=False, rng=None):
+        return self.scale_shift[0] * z + self.scale_shift[1], z
+
+    def adjoint(self, z, a, aux, g):
+        return g * self.scale_shift[0]
+
+    def gradients(self, aux, g):
+        return [np.stack([(g * aux).sum(axis=0), g.sum(axis=0)])]
+
+
+def test_a_network_with_a_users_parameters_is_loaded_as_it_was_saved(tmp_path):
+    net = ml.Network([ml.Linear(4, 6), ScaleShift(6), ml.Linear(6, 3)])
+    assert net.dtype == np.float32
+    net.save(tmp_path / "net.npz")
+    assert ml.load(tmp_path / "net.npz", layers=[ScaleShift]) == net
+
+
+class Scaled(ml.Linear):
+    """A map with parameters beside its θ, for which no method has steps."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__(n_in, n_out)
+        self.scale_shift = np.ones((2, n_out))
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+
+def test_a_map_with_parameters_beside_its_theta_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"^Network: layers\[1\]: Scaled.*one array of a transfer"):
+        ml.Network([ml.Linear(3, 3), Scaled(3, 3)])
+
+
+def test_shared_parameters_are_cast_before_they_are_compared():
+    wide, net = (ml.rnn(2, 3, 2, steps=3, dtype=dtype, seed=1) for dtype in (np.float64, np.float32))
+    net.theta = wide.theta
+    for mine, theirs in zip(net.parameters, wide.parameters):
+        np.testing.assert_array_equal(mine, theirs.astype(np.float32))
+
+
+@pytest.mark.parametrize("theta", [0.5, [1.0, 2.0], np.float64(3)])
+def test_a_join_takes_no_parameters(theta):
+    net = ml.resnet([4, 3, 3, 3, 2])
+    join = next(l for l in range(1, net.depth) if net.phi[l].kind == "join")
+    with pytest.raises(ValueError, match=rf"^theta\[{join}\]: "):
+        net.theta[join] = theta
+    assert net.theta[join] is None

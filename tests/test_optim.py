@@ -408,3 +408,17 @@ def using_other_shapes():
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_parameter_that_changes_its_dtype_is_refused_in_any_step():
+    optimizer, narrow = SGD(0.1), np.ones(2, np.float32)
+    optimizer.step([narrow, narrow.copy()], [narrow.copy(), narrow.copy()])
+    with pytest.raises(TypeError, match="got float64 for parameter 1 and float32 for parameter 0"):
+        optimizer.step([narrow, np.ones(2)], [narrow.copy(), np.ones(2)])
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-24, 1.0, 1e20, 1e37])
+def test_the_size_of_a_direction_is_nothing_to_muon_even_where_its_square_leaves_float32(size):
+    theta = np.zeros((2, 3), np.float32)
+    Muon(1.0).step([theta], [(size * np.eye(2, 3)).astype(np.float32)])
+    assert np.abs(np.diag(theta)).min() > 0.6

@@ -381,3 +381,20 @@ def test_a_small_column_is_no_worse_for_large_ones_beside_it():
     right = np.linalg.solve(matrix, b[:, 0].astype(np.float64))
     assert_close("solution", spd_solve(matrix, b)[:, 0], right, 1e-6)
     assert abs(spd_inverse(matrix).astype(np.float32) @ b[:, 0] - right).max() > 1e-5 * abs(right).max()
+
+
+def test_the_step_of_least_norm_takes_memory_in_proportion_to_the_samples(rng):
+    import tracemalloc
+
+    import scipy.optimize  # noqa: F401  (loaded before anything is measured)
+
+    a, z = rng.standard_normal((6000, 4)), rng.standard_normal((6000, 1))
+    gap = MatchingLoss(ml.ReLU(), z, np.where(z > 0, 0.1 * z * rng.random(z.shape), 0))
+    problem = LocalProblem(ml.Linear(4, 1).gram(a), z, gap, 0.0)
+    tracemalloc.start()
+    try:
+        exact(problem)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30e6, peak  # a square matrix of the samples that fire has 72 MB

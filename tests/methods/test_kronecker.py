@@ -426,3 +426,21 @@ def test_a_factor_that_vanishes_leaves_no_step():
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("method", [ml.FOOF(1e-300, decay=0.5), ml.KFAC(1e-300, "empirical", decay=0.5)],
+                         ids=["FOOF", "KFAC"])
+def test_a_step_that_fails_leaves_no_trace_in_the_averages(method):
+    net = ml.mlp([2, 3, 2], dtype=np.float64)
+    net.theta[1] = np.array([[0.0] * 3, [0.0] * 3, [1.0] * 3])  # a_1 is 1 as well: both Gram matrices are singular
+    X, y = np.ones((4, 2)), np.array([0, 1, 0, 1])
+    with pytest.raises(ArithmeticError, match="damping"):
+        method.direction(net, X, y)
+    assert method.steps == 0
+    assert not method.factors
+    method.load_state_dict(method.state_dict())
+    method.damping = 0.1
+    fresh = type(method)(0.1, decay=0.5) if isinstance(method, ml.FOOF) and not isinstance(method, ml.KFAC) else (
+        ml.KFAC(0.1, "empirical", decay=0.5))
+    for mine, theirs in zip(method.direction(net, X, y)[1], fresh.direction(net, X, y)[1]):
+        np.testing.assert_array_equal(mine, theirs)

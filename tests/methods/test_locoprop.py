@@ -444,3 +444,15 @@ def test_on_the_other_backend(device):
         for d, e in zip(found, expected, strict=True):
             assert isinstance(d, device.ndarray)
             assert_close(repr(method), d.get(), e, 1e-9)
+
+
+def test_weight_decay_of_the_local_optimizer_reaches_a_batch_norm(rng):
+    layers = [ml.Linear(4, 6), ml.BatchNorm(6), ml.Tanh(), ml.Linear(6, 3)]
+    net, X, y = ml.Network(layers, dtype=np.float64), rng.standard_normal((9, 4)), np.arange(9) % 3
+
+    def steps(decay):
+        local = ml.SGD(1.0, weight_decay=decay)
+        return ml.LocoProp("S", 1.0, steps=1, local_lr=0.1, local_optimizer=local).direction(net, X, y)[1]
+
+    for with_decay, without, parameter in zip(steps(0.5), steps(0.0), net.parameters):
+        np.testing.assert_allclose(with_decay - without, 0.05 * parameter, atol=1e-12)

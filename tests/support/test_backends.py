@@ -242,6 +242,7 @@ def test_residuals(device, rng):
     method = ml.ProxProp(1.0, "cg2")
     for r, e in zip(method.residuals(moved, X, y)[1:-1], method.residuals(host, X, y)[1:-1]):
         assert_same("residual", r, e, device, 1e-8)
+    assert len(ml.plots.residuals({"cg2": method.residuals(moved, X, y)}).axes) == 2
 
 
 @pytest.mark.parametrize("side", ["sample", "parameter"])

@@ -8,8 +8,11 @@ import copy
 import functools
 import importlib
 import json
+import os
 import pickle
 import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -691,3 +694,10 @@ def test_a_users_class_is_copied_as_python_copies_it(cls):
         assert cls is not ArgumentsLeft or again.extra == 1
     with pytest.raises(TypeError, match="rate"):
         cls()
+
+
+def test_the_description_of_a_set_is_that_of_every_process():
+    code = "from minilift.support.settings import describe; print(describe({'a', 'b', 'c', 'd'}))"
+    told = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": str(seed)}, text=True,
+                           capture_output=True, check=True).stdout for seed in range(4)}
+    assert len(told) == 1, told

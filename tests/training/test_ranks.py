@@ -95,7 +95,7 @@ def train(net, method, team=None, lr=0.1, targets=Y, **options):
 def distance(net, other):
     """Return the largest difference of the parameters and running averages of two networks, relative to their size."""
     pairs = [(array, other.state_dict()[name]) for name, array in net.state_dict().items()]
-    return max(abs(mine - theirs).max() / abs(mine).max() for mine, theirs in pairs)
+    return max(abs(mine - theirs).max() / abs(mine).max() for mine, theirs in pairs if mine.size)
 
 
 def assert_same(make, method, size, tolerance=1e-12, **options):
@@ -118,6 +118,40 @@ def test_three_ranks_train_what_one_process_trains(name):
     """Of 30 samples in batches of 10, so that shares differ by one."""
     moved = assert_same(plain, lambda: copy.deepcopy(METHODS[name]), 3)
     assert distance(plain(), moved) > 1e-6, "nothing was trained"
+
+
+class Scale(ml.Transfer):
+    """A user's transfer with parameters."""
+
+    def __init__(self, channels):
+        self.channels, self.scale_shift = channels, np.stack([np.ones(channels), np.zeros(channels)])
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+    def on_backend(self, xp, dtype):
+        owned = Scale(self.channels)
+        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        return owned
+
+    def apply(self, z, training=False, rng=None):
+        return self.scale_shift[0] * z + self.scale_shift[1], z
+
+    def adjoint(self, z, a, aux, g):
+        return g * self.scale_shift[0]
+
+    def gradients(self, aux, g):
+        return [np.stack([(g * aux).sum(axis=0), g.sum(axis=0)])]
+
+
+def with_own_parameters():
+    return ml.Network([ml.Linear(12, 20), Scale(20), ml.ReLU(), ml.Linear(20, 4)], seed=2, dtype=np.float64)
+
+
+@pytest.mark.parametrize("name", ["backprop", "exact"])
+def test_a_users_transfer_has_the_gradient_of_all_ranks(name):
+    assert_same(with_own_parameters, lambda: copy.deepcopy(METHODS[name]), 2)
 
 
 @pytest.mark.parametrize("make", [normed, convolutional, with_shared_map])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -647,6 +648,40 @@ def test_a_checkpoint_holds_no_pickle_and_refuses_objects(tmp_path):
     method.state_dict = lambda: {"kept": np.array([None])}
     with pytest.raises(TypeError, match="fit: checkpoint: 'kept' of the method's state must be an array"):
         run(method=method, epochs=1, checkpoint=path)
+
+
+@pytest.mark.parametrize("kept", [[1.0, 2.0], None, {"a": 1}], ids=["list", "None", "dict"])
+def test_a_state_that_is_no_array_is_refused_by_its_name(tmp_path, kept):
+    method = ml.BackProp()
+    method.state_dict = lambda: {"kept": kept}
+    with pytest.raises(TypeError, match="fit: checkpoint: 'kept' of the method's state must be an array"):
+        run(method=method, epochs=1, checkpoint=tmp_path / "run.npz")
+
+
+@pytest.mark.parametrize("kept", [lambda block: np.linalg.norm(block.g), lambda block: small_net(),
+                                  lambda block: np.float32], ids=["NumPy's scalar", "network", "dtype"])
+def test_a_method_may_keep_what_has_a_dtype_and_is_no_array(tmp_path, kept):
+    class Keeping(ml.Method):
+        def propose(self, block):
+            self.kept = kept(block)
+            return block.phi.adjoint_theta(block.a, block.g)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(method=Keeping(), epochs=1, checkpoint=tmp_path / "run.npz")
+    assert (tmp_path / "run.npz").exists()
+
+
+def test_the_warning_of_a_memory_points_at_the_call_of_fit(tmp_path):
+    class Counting(ml.BackProp):
+        def propose(self, block):
+            self.kept = getattr(self, "kept", 0) + 1
+            return super().propose(block)
+
+    with pytest.warns(UserWarning, match="changes kept as it trains") as told:
+        ml.fit(ml.mlp([2, 3, 2]), ml.datasets.moons(40), Counting(), ml.SGD(0.1), epochs=1, progress=False,
+               checkpoint=tmp_path / "run.npz")
+    assert told[0].filename == __file__
 
 
 def change_version(path):

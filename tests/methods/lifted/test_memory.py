@@ -234,3 +234,21 @@ def test_the_gpu_backend(device):
         for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
             assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())
         method.reset()
+
+
+@pytest.mark.parametrize("make", [ml.LPOM, ml.MAC, ml.ADMM, ml.DLADMM, ml.BCD,
+                                  lambda: ml.LiftedBregman(variables="kept")],
+                         ids=["LPOM", "MAC", "ADMM", "DLADMM", "BCD", "LiftedBregman"])
+def test_what_is_kept_of_a_network_of_one_map_is_taken_back(make):
+    net, one, two = ml.mlp([5, 3], seed=1), make(), make()
+    one.direction(net, *DATA)
+    two.load_state_dict(one.state_dict())
+    for mine, theirs in zip(one.direction(net, *DATA)[1], two.direction(net, *DATA)[1]):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_weights_too_large_to_be_squared_end_a_run_of_admm_as_divergence():
+    net = ml.mlp([5, 4, 3], seed=1)
+    net.theta[2] = 1e25 * np.random.default_rng(0).standard_normal((5, 3))
+    history = ml.fit(net, DATA, ml.ADMM(variables="forward"), ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
+    assert "too large to be squared" in str(history.diverged)
