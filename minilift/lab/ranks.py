@@ -501,7 +501,8 @@ def check_chains(networks):
 
 def rows_of(network, problem, found, pairs, threads):
     """Return the rows of one network, from {ranks: results} and the pairs of `in_pairs`."""
-    distant = max((p for p in found if 1 < p <= cores()), default=max(found))  # its constants are used for more ranks
+    own = cores()
+    distant = max((p for p in found if 1 < p <= own), default=max(found))  # its constants are used for more ranks
     far = middle([middle(turns) for turns in constants_in(found[distant]).values()])
     rows = []
     for method, p in product(COUNTS, sorted({*found, *RANKS})):
@@ -509,7 +510,7 @@ def rows_of(network, problem, found, pairs, threads):
         turns = constants_in(here).get(method, []) if here else []
         constants = middle(turns or (constants_in(here)["BackProp"] if here else [far]))
         work = work_of(method, problem.widths, problem.batch, p)
-        shared = max(1.0, p / cores) if here else 1.0  # ranks on one core also wait for each other's Python
+        shared = max(1.0, p / own) if here else 1.0  # ranks on one core also wait for each other's Python
         predict = partial(predicted_parts, work, p, *beyond(method, problem, found[1], shared))
         predicted = predict(constants)
         times = here["seconds"][method] if turns else None
@@ -520,9 +521,9 @@ def rows_of(network, problem, found, pairs, threads):
                      "messages": len(work.sums) + len(work.gathers), "parts": predicted,
                      "predicted": sum(predicted.values()), "constants": constants._asdict(), "turns": times,
                      "turns, predicted": [sum(predict(one).values()) for one in turns],
-                     "own cores": here is None or p <= cores,
+                     "own cores": here is None or p <= own,
                      "seconds": None if times is None else dict(zip(("median", "min", "max"), ends(times))),
-                     "threads": threads, "cores": cores, "ratios": ratios(pairs, method) if p == threads else []})
+                     "threads": threads, "cores": own, "ratios": ratios(pairs, method) if p == threads else []})
     return rows
 
 

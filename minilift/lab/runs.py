@@ -343,7 +343,7 @@ LIMITS: list[Any] = []  # the limit in force, and one entry for each further blo
 def blas_threads(threads):
     """Hold the BLAS to `threads` threads in the block; where blocks of several threads overlap, until the last ends.
 
-    A limit is the whole process's, and each would restore what the one before it has set.
+    A limit is the whole process's, and the end of each would restore what it had found, under the others.
     """
     from threadpoolctl import threadpool_limits
 

@@ -115,7 +115,7 @@ def test_where_an_exact_step_is_dear():
 
 def test_each_prediction_takes_the_constants_measured_beside_its_own_turn(monkeypatch):
     """A machine that is twice as slow for one turn of a method, whichever it is, is no error of the model."""
-    monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ranks, "cores", lambda: 2)
     problem, slow = Problem("", WIDTHS, "relu", 40), "exact, sample side"
     half = PLAIN._replace(product=PLAIN.product / 2, inverse=PLAIN.inverse / 2, memory=PLAIN.memory / 2,
                           alpha=2 * PLAIN.alpha, beta=2 * PLAIN.beta)
@@ -154,7 +154,7 @@ def found(p):
 @pytest.fixture
 def rows(monkeypatch):
     """Of a machine of two cores."""
-    monkeypatch.setattr(ranks.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ranks, "cores", lambda: 2)
     problem = Problem("", WIDTHS, "relu", 40)
     return ranks.rows_of("small", problem, {p: found(p) for p in ranks.MEASURED_RANKS},
                          [({"BackProp": 0.1}, {"BackProp": 0.2}), ({"BackProp": 0.2}, {"BackProp": 0.2})], 2)

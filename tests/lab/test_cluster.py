@@ -1,5 +1,6 @@
 """Runs on a Dask cluster: its workers do them, wherever they stand; if one is lost, the others do what it had left."""
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -296,3 +298,26 @@ def test_an_address_at_which_nobody_answers(address, monkeypatch):
     monkeypatch.setattr(runs, "ANSWERS", 0.5)
     with pytest.raises(ValueError, match="--cluster: "), runs.cluster(address):
         pass
+
+
+@needs_dask
+def test_a_result_that_is_late_is_waited_for():
+    """On Python 3.10 asyncio's TimeoutError is not Python's own."""
+    class Late:
+        status, tries = "finished", 0
+
+        def result(self, timeout):
+            self.tries += 1
+            if self.tries == 1:
+                raise asyncio.TimeoutError("timed out")
+            return 7
+
+        def add_done_callback(self, put):
+            put(self)
+
+    class Patient:
+        look, in_words = staticmethod(lambda: None), staticmethod(lambda status, error: error)
+
+    done = SimpleQueue()
+    done.put(Late())
+    assert runs.next_result(done, Patient()) == 7

@@ -3,7 +3,9 @@
 And a process of its own, which is not misled by what lies in the folder it is started in.
 """
 
+import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -59,3 +61,12 @@ def test_nor_does_it_stop_ranks():
     order = {"widths": [6, 5, 3], "activation": "relu", "batch": 4, "autoencoder": False, "methods": [],
              "constants": {}}
     assert set(ranks.on_ranks(2, 1, order)) == set(ranks.FOUND)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_the_cores_are_those_that_the_process_may_use():
+    """As in a job of a cluster, on a node of many more."""
+    code = ("import os, argparse; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+            "from minilift.lab import bench, machine; parser = argparse.ArgumentParser(); bench.add_arguments(parser); "
+            "print(parser.parse_args(['step']).threads, machine.machine()['cores'], machine.cores())")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1 1 1\n"

@@ -1,6 +1,7 @@
 """`minilift bench race`: one network, the same batches and the same search for all, and verdicts that follow."""
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -168,3 +169,9 @@ def test_a_convnet_wants_images(tmp_path):
         np.savez(tmp_path / "x.npz", **{k: v.reshape(shape) if k[0] == "X" else v for k, v in arrays.items()})
         with pytest.raises(ValueError, match="--network convnet takes images"):
             race.courses(tmp_path / "x.npz", ["convnet"])
+
+
+def test_a_worker_without_pytorch_is_told_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="PyTorch Adam needs PyTorch, which is missing there"):
+        race.run_elsewhere(TINY, 1, race.Trial("PyTorch Adam", 0.01, 100))

@@ -1,24 +1,31 @@
 """`minilift reproduce`: runs are done once and taken up where they stopped, and verdicts say what the numbers say."""
 
+import contextlib
 import json
 import math
 import operator
+import os
+import threading
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minilift import cli, datasets
 from minilift.lab import bench, experiments, figures, reproduce
 from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
 from minilift.lab.results import section, with_section
-from minilift.lab.runs import Job, Results, final_loss
+from minilift.lab.runs import Job, Results, blas_threads, final_loss
 from minilift.lab.tables import number
 from minilift.support.files import read_npz
 from minilift.training.history import Divergence, History
 
 TINY = {"samples": 120, "epochs": 2, "seeds": 1}
+needs_joblib = pytest.mark.skipif(find_spec("joblib") is None, reason="needs joblib")
 
 
 def plan_of(experiment="proxprop-fig2", **changes):
@@ -417,7 +424,7 @@ def test_at_equal_seconds_backprop_runs_as_long_as_locoprop_with_a_schedule_made
 
 def test_how_long_an_experiment_takes_is_said_before_by_what_is_asked_for(monkeypatch):
     monkeypatch.setattr(reproduce, "crowd", lambda threads: 1.0)
-    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(reproduce, "cores", lambda: 2)
     monkeypatch.setitem(reproduce.SECONDS, "sibp-mnist", 400)
     small = EXPERIMENTS["sibp-mnist"].settings["small"]
     plan = Plan("sibp-mnist")
@@ -427,3 +434,96 @@ def test_how_long_an_experiment_takes_is_said_before_by_what_is_asked_for(monkey
     assert reproduce.lasting(Plan("sibp-mnist", seeds=3 * small.seeds), 1) == "about 20 minutes"
     assert reproduce.lasting(Plan("sibp-mnist", "paper"), 1) == "many hours, or days"
     assert reproduce.lasting(plan, 1, "tcp://10.0.0.1:8786") == "some minutes, or more"
+
+
+# ---- files that change, links, other backends, threads and mistakes
+
+def written(path, seed=0, samples=50):
+    """Write a small table with labels; return its training inputs."""
+    X, y = np.random.default_rng(seed).random((samples + 10, 8), np.float32), np.arange(samples + 10) % 3
+    np.savez(path, X_train=X[:samples], y_train=y[:samples], X_test=X[samples:], y_test=y[samples:])
+    return X[:samples]
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path):
+    """A worker of a cluster, or a notebook, lives longer than a file of the user's stays as it is."""
+    path = tmp_path / "mine.npz"
+    for seed, samples in ((0, 120), (1, 130)):
+        expected = written(path, seed, samples)[:120]
+        np.testing.assert_array_equal(reproduce.load_data(plan_of("sibp-mnist", data=path), "mine").X_train, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="needs links")
+def test_a_link_to_a_file_keeps_its_own_name(tmp_path):
+    written(tmp_path / "ab12cd.npz")
+    os.symlink("ab12cd.npz", tmp_path / "mine.npz")
+    plan = plan_of("sibp-mnist", data=tmp_path / "mine.npz")
+    assert plan.setting.data == ("mine",)
+    assert "mine.npz" in plan.command
+
+
+@pytest.mark.slow
+@needs_joblib
+def test_a_backend_that_gives_all_results_at_the_end_does_the_runs(tmp_path):
+    """As joblib's multiprocessing, and Ray's, which is made of it."""
+    from joblib import parallel_config
+    with parallel_config("multiprocessing"):
+        found = reproduced("proxprop-fig2", tmp_path, jobs=2, epochs=1)
+    assert len(found.records) == 5
+
+
+@pytest.mark.slow
+@needs_joblib
+def test_a_damaged_checkpoint_is_the_users_mistake_with_several_jobs_too(tmp_path, capsys):
+    words = ["reproduce", "proxprop-fig2", "--samples", "100", "--epochs", "1", "--seeds", "1", "--output"]
+    for jobs in "12":
+        folder = tmp_path / jobs
+        (folder / "runs").mkdir(parents=True)
+        (folder / "runs" / "digits_backprop_0.05_0.npz").write_bytes(b"cut off")
+        assert cli.main([*words, str(folder), "--jobs", jobs]) == 2
+        assert "digits_backprop_0.05_0.npz" in capsys.readouterr().err
+
+
+def controlled_by_nobody():
+    """Let any thread set the number of threads: newer threadpoolctl heeds the first one that has done so alone."""
+    with contextlib.suppress(AttributeError):
+        threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
+
+
+def test_runs_in_threads_of_one_process_share_one_limit_of_blas_threads():
+    """As in a worker of several threads; the end of one run restored the threads before it under the other."""
+    def limits():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    before = max(limits(), default=0)
+    if not before:
+        pytest.skip("threadpoolctl knows no BLAS here")
+
+    def run(k):
+        with blas_threads(before + 1):
+            begun[k].set()
+            assert done[k].wait(30)
+            seen[k] = limits()
+
+    begun, done, seen = ([make(), make()] for make in (threading.Event, threading.Event, set))
+    controlled_by_nobody()
+    try:
+        runs = [threading.Thread(target=run, args=(k,)) for k in (0, 1)]
+        for k in (0, 1):  # the second begins while the first is at work
+            runs[k].start()
+            assert begun[k].wait(30)
+        for k in (0, 1):  # and is at work when the first has ended
+            done[k].set()
+            runs[k].join()
+    finally:
+        controlled_by_nobody()
+        threadpool_limits(before, user_api="blas")
+        controlled_by_nobody()
+    assert seen == [{before + 1}, {before + 1}]
+
+
+def test_results_from_outside_a_checkout_have_a_section(tmp_path):
+    kept = json.loads((Path(bench.__file__).parents[2] / "data" / "results" / "step.json").read_text(encoding="utf-8"))
+    kept["machine"]["commit"] = None
+    (tmp_path / "step.json").write_text(json.dumps(kept))
+    assert "commit not known" in section(tmp_path)

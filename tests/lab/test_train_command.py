@@ -7,6 +7,7 @@ import pytest
 
 import minilift as ml
 from minilift import cli
+from minilift.lab.runs import read_data
 
 LINE = ["train", "--samples", "50", "--layers", "64,8,10", "--epochs", "20"]
 
@@ -126,3 +127,25 @@ def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "fit", interrupted)
     assert cli.main([*LINE, "--quiet", "--checkpoint", str(tmp_path / "run.npz")]) == 130
     assert "holds the last whole epoch: the same line with --resume goes on from it" in capsys.readouterr().err
+
+
+def test_a_network_of_a_standardized_table_of_bytes_takes_the_tables_own_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).integers(0, 100, (200, 3), dtype=np.uint8)
+    y = X.astype(float) @ [1.0, 2.0, -1.0]
+    np.savez("mine.npz", X_train=X[:150], y_train=y[:150], X_test=X[150:], y_test=y[150:])
+    assert cli.main(["train", "--data", "mine.npz", "--standardize", "--layers", "3,1", "--step", "0.3", "--quiet",
+                     "--output", "net.npz"]) == 0
+    found = ml.load("net.npz").predict(X[150:].astype(float))
+    assert abs(found[:, 0] - y[150:]).max() < 0.05 * np.ptp(y)
+
+
+def test_bytes_beside_other_whole_numbers_are_refused(tmp_path):
+    data, path = ml.datasets.digits(), tmp_path / "mixed.npz"
+    np.savez(path, X_train=(255 * data.X_train).astype(np.uint8), y_train=data.y_train,
+             X_test=(255 * data.X_test).astype(int), y_test=data.y_test)
+    with pytest.raises(ValueError, match="must be on one scale: X_train is uint8, which is divided by 255"):
+        read_data(path, table=True)
+    np.savez(path, X_train=(255 * data.X_train).astype(np.uint8), y_train=data.y_train,
+             X_test=data.X_test, y_test=data.y_test)
+    assert read_data(path, table=True).X_train.max() == 1
