@@ -266,3 +266,25 @@ def test_the_whole_kit_is_built(tmp_path, capsys):
     assert re.findall(r"<li>(\d+\.\d+):", listed) == [*VARIANTS, *exam.without(TABLE)]
     plan = (tmp_path / "plans.html").read_text(encoding="utf-8").split("Twelve weeks")[1]
     assert {name[:2] for name in notebooks.CURRICULUM} <= set(re.findall(r"slides/(\d\d)_", plan))
+
+
+@pytest.mark.parametrize("seed", seeds_of("8.3"))
+def test_a_variant_of_8_3_asks_for_the_slope_of_what_it_asks_for(seed, status_of):
+    """By differences: the divergence is changed, and its slope with it."""
+    text = exam.drawn(TABLE, "8.3", seed).text
+    factor = float(re.search(r"[0-9.]+", text.partition("return")[2] or text.partition("symmetric")[2])[0])
+
+    def value(f, z, w):
+        def divergence(x, y):
+            return f.integral(x) - f.integral(y) - f.forward(y) * (x - y)
+        return factor * (divergence(w, z) + ("symmetric" in text) * divergence(z, w))
+
+    def right(f, z, w):
+        h = 1e-5
+        moved = [(z + step, w) if "symmetric" in text else (z, w + step) for step in (h, -h)]
+        above, below = (value(f, *pair) for pair in moved)
+        return value(f, z, w), (above - below) / (2 * h)
+
+    report = status_of("8.3", right, seed)
+    errors = {claim["text"]: claim["error"] for claim in report["claims"]}
+    assert max(errors.values()) < 1e-5, (text, errors)

@@ -738,3 +738,86 @@ def test_ids_are_readable_and_unique():
     ("the first is right, is the second old?", "The first is right, is the second old?")])
 def test_a_message_ends_in_one_stop(message, line):
     assert teach.verdict("1.1", "FAIL", [], message, False).split("\n")[1].strip() == line
+
+
+# ---- what a hostile reader found
+
+def test_a_function_that_returns_complex_numbers_fails(reported):
+    check_doubling(lambda x: 2 * x + 7j)
+    assert (reported[-1]["status"], reported[-1]["message"]) == ("FAIL", teach.COMPLEX)
+    check_doubling(lambda x: 2 * x + 0j)
+    assert reported[-1]["status"] == "PASS"
+
+
+def test_a_function_that_changes_a_dict_which_it_was_given_fails(reported):
+    given = {"tau": np.array([3.0, 1.0, 2.0])}
+
+    def least(table):
+        table["tau"] = np.sort(table["tau"])
+        return table["tau"][0]
+
+    def claims(least):
+        yield teach.claim("the least", least(given), 1.0)
+
+    teach.check("9.2", least, claims)
+    assert (reported[-1]["status"], reported[-1]["message"]) == ("FAIL", teach.LIST_CHANGED)
+    np.testing.assert_array_equal(given["tau"], [3.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("message", ["cannot access local variable 'd' where it is not associated with a value",
+                                     "local variable 'd' referenced before assignment"], ids=["3.11", "3.10"])
+def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message):
+    with pytest.raises(UnboundLocalError) as raised:
+        raise UnboundLocalError(message)
+    assert "is it used before it is made" in teach.explained(raised.value)
+
+
+@pytest.mark.parametrize(("prediction", "answer", "right"), [
+    ((100, 2.1), (2.1, 100.0), True), ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
+    ((2.1,), (2.1, 100.0), False), ((1.9, 2.1, 100.0), (2.1, 100.0), False), (None, (4.0,), False),
+    ("a", (4.0,), False)])
+def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys):
+    teach.reveal(prediction, answer, in_order=False)
+    assert ("and so it is" in capsys.readouterr().out) == right
+
+
+def test_without_network_a_kernel_still_reaches_this_machine(tmp_path):
+    """On Windows too, which has no AF_UNIX; and connect_ex returns what it always does."""
+    code = """
+import socket
+from minilift.course.notebooks import refuse_network
+socket.__dict__.pop("AF_UNIX", None)
+server = socket.create_server(("127.0.0.1", 0))
+refuse_network()
+with socket.socket() as s:
+    assert s.connect_ex(server.getsockname()) == 0
+socket.create_connection(server.getsockname()).close()
+address = server.getsockname()
+server.close()
+with socket.socket() as s:
+    assert s.connect_ex(address) > 0
+for connect in ("connect", "connect_ex"):
+    with socket.socket() as s:
+        try:
+            getattr(s, connect)(("192.0.2.1", 80))
+        except OSError as error:
+            assert "the course runs without network" in str(error), error
+        else:
+            raise AssertionError(connect)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_an_answer_is_not_blamed_for_a_cell_that_stops_without_it_too(small_course, monkeypatch):
+    """The first answer hangs in a cell of the course behind the second, which is right."""
+    hangs = "# Exercise 1.1\ndef one(n=[0]):\n    n[0] += 1\n    while n[0] > 1:\n        pass\n    return 1"
+    returned, course = small_course(hangs, RIGHT), notebooks.paths("01")[1]
+    longer = json.loads(course.read_text(encoding="utf-8"))
+    longer["cells"].append({**longer["cells"][0], "id": "behind", "source": "if callable(one):\n    one()"})
+    course.write_text(json.dumps(longer), encoding="utf-8")
+    monkeypatch.setattr(notebooks, "ANSWER_SECONDS", 4)
+    monkeypatch.setattr(notebooks, "SLOWER", 1)
+    first, second = notebooks.grade(returned, 3)
+    assert (first["status"], first["message"]) == ("FAIL", "the cell takes longer than 4 seconds")
+    assert second["status"] == "PASS"
