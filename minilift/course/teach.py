@@ -39,8 +39,8 @@ DIFFERENCES = 1e-6  # central differences in float64: good to about 1e-10, times
 RETURNED_NONE = "your function returns None: a return is missing, or stands in a branch that is not reached"
 TAKEN = "the answer calls a function of the checks; write it yourself, that is the exercise"
 NOT_FINITE = "the answer holds nan or inf; finite numbers are wanted"
-LIST_CHANGED = ("your function changes a list or a dict that it was given, and that is still needed; begin with a "
-                "copy, list(…) or dict(…)")
+LIST_CHANGED = ("your function changes a list that it was given, or a dict, which is still needed; begin with a copy, "
+                "list(…) or dict(…)")
 COMPLEX = "your function returns complex numbers where real ones are expected"
 TEXT = "the answer is text where a number is meant: leave out the quotation marks"
 SIGN, FACTOR = "the sign:", "a factor:"
