@@ -34,7 +34,7 @@ class Block(NamedTuple):
     l, depth : int
         Index of the map, and of the last one. If maps share θ_l, l is the index of the first.
     last : bool
-        Whether this is the last map, and no other shares its θ.
+        Whether this is the last map, which ends the network, and no other shares its θ.
     phi : map
         φ_l.
     f : transfer
@@ -319,7 +319,8 @@ def algorithm_2(net, X, y, tau, tau_theta):
     Returns
     -------
     State
-        With θ^{k+1}, and the half-stepped a and z. By Proposition 2 θ^{k+1} is θ^k − τ M⁻¹∇J(θ^k).
+        With θ^{k+1}, and the half-stepped a and z. By Proposition 2 θ^{k+1} is θ^k − τ M⁻¹∇J(θ^k), on the last map
+        without M⁻¹.
 
     Examples
     --------

@@ -161,7 +161,8 @@ def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = F
         As for `Linear`.
     input_shape : (int, int, int), optional
         H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 for one that
-        bridges a block), 2×2 max-pooling follows the first, and averages over the pixels go to the last map.
+        bridges a block), 2×2 max-pooling follows the first, and averages go to the last map: over all pixels of square
+        images, else over squares side by side, as wide as the shorter side, that leave out the pixels at the end.
 
     Examples
     --------

@@ -37,11 +37,13 @@ def test_version_and_authors_are_said_once():
     assert f"minilift-{ml.__version__}-py3-none-any.whl" in text("tutorials/RECIPES.md")
 
 
-def test_the_three_papers_are_cited():
-    papers = set(re.findall(r"https://arxiv.org/abs/[\d.]+", text("CITATION.cff")))
-    assert len(papers) == 3
-    assert papers <= set(re.findall(r"https://arxiv.org/abs/[\d.]+", text("README.md")))
-    assert papers <= set(re.findall(r"https://arxiv.org/abs/[\d.]+", text("setup.cfg")))
+def test_the_papers_of_all_methods_are_cited():
+    def papers(name):
+        return re.findall(r"https://(?:arxiv.org/abs|doi.org)/[\w./]+", text(name))
+    cited = papers("CITATION.cff")
+    assert len(cited) == len(set(cited)) == 16
+    assert set(cited) == set(papers("README.md"))
+    assert set(papers("setup.cfg")) == set(cited[:3]), "the papers of the three methods that the package is named for"
 
 
 @pytest.fixture(scope="module")

@@ -93,8 +93,9 @@ class Place(NamedTuple):
 def add_arguments(parser):
     """Declare the options of `minilift equations`."""
     parser.add_argument("filter", nargs="*", metavar="WORD",
-                        help="print only rows that have all these words in name, statement or places, such as 13, "
-                             "'ProxProp (13)', representer, proposition, sibp, energy.py (default: everything)")
+                        help="print only rows that have all these words in the name, else in name and statement, else "
+                             "in the places: 13, 'ProxProp (13)', representer, proposition, sibp, energy.py (default: "
+                             "everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
                         help="renew the table between the two 'equations' marks of a Markdown file such as "
                              "tutorials/EQUATIONS.md")

@@ -271,7 +271,7 @@ class Report:
             return None
 
     def raise_for_failures(self) -> None:
-        """Raise an `AssertionError` that shows the failures, if there are any; for use in tests."""
+        """Raise an `AssertionError` with the failures, or why nothing was verified, unless it `passed`; for tests."""
         if not self.passed:
             raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified,
                                             lambda: self._found)))

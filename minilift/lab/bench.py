@@ -494,8 +494,8 @@ def add_arguments(parser):
     add = parser.add_argument
     add("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
     add("--network", nargs="+", metavar="NAME",
-        help=f"networks to measure, from {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); for a race, from "
-        f"{', '.join(COURSES)} (default: mlp)")
+        help=f"networks to measure, from {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); for ranks, from "
+        f"{', '.join(CHAINS)}; for a race, from {', '.join(COURSES)} (default: mlp)")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; for scale: {', '.join(SCALED)}; "

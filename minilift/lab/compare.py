@@ -1,10 +1,10 @@
 r"""`minilift compare`: one small network trained with every method, side by side.
 
 All methods start from the same parameters and see the same batches. Each is tried with every step size of one grid,
-the same for all, in short runs: a quarter of the epochs, or until the loss after an epoch exceeds the initial one. One
-step size is chosen by the worst *training* loss over the seeds (`minilift.lab.runs.trusted_step`) and run in full with
-the same seeds. A step size is tried with the first seed, and with the others only if they can affect the choice
-(`minilift.lab.runs.undecided_steps`). The test set is used once, at the end.
+the same for all, in short runs: a quarter of the epochs, or until the loss after an epoch is 5 % above the initial
+one. One step size is chosen by the worst *training* loss over the seeds (`minilift.lab.runs.trusted_step`) and run in
+full with the same seeds. A step size is tried with the first seed, and with the others only if they can affect the
+choice (`minilift.lab.runs.undecided_steps`). The test set is used once, at the end.
 
 The meaning of the step size depends on the method. Methods that return a direction (BackProp, ProxProp, a user's
 method) hand it to the optimizer, whose learning rate is searched. LocoProp and Semi-Implicit BP propose new parameters
@@ -159,7 +159,8 @@ def add_arguments(parser):
         help="report the seconds to this training loss (default: a tenth of the loss before training; if few methods "
         "reach that, nine tenths of the way to the loss that two thirds of them reach)")
     add("--output", type=Path, default=Path("minilift-compare.png"), metavar="FILE",
-        help="file for the figure (default minilift-compare.png)")
+        help="file for the figure (default minilift-compare.png); one of the energies, if methods have some, gets "
+        "-energy in its name")
 
 
 def fill_in(arguments):
@@ -167,6 +168,11 @@ def fill_in(arguments):
     for name, value in (FAMILY_OPTIONS if "family" in arguments.methods else DEFAULTS).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
+
+
+def of_energies(path):
+    """Return the file for the figure of energies beside that of losses."""
+    return path.with_stem(f"{path.stem}-energy")
 
 
 def run(arguments):
@@ -185,6 +191,8 @@ def run(arguments):
     contenders = parse_methods(dict.fromkeys(specs))
     task = make_task(arguments)
     writable(arguments.output)
+    if any("energy" in contender.method().columns for contender in contenders):
+        writable(of_energies(arguments.output))
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     print(task.describe(), *task.remarks(), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
@@ -201,8 +209,7 @@ def run(arguments):
     print(f"\nfigure: {arguments.output}")
     energies = energy_figure(task, contenders, results)
     if energies is not None:
-        path = arguments.output.with_stem(f"{arguments.output.stem}-energy")
-        plots.save(energies, path)
+        plots.save(energies, path := of_energies(arguments.output))
         print(f"energies: {path}")
     return 0
 

@@ -246,7 +246,7 @@ def add_arguments(parser):
     count("--jobs", default=1, help="runs at a time; -1: one for each core (default 1)")
     add("--cluster", metavar="ADDRESS",
         help="address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs, as many at a time "
-        "as they have threads; they must see the results folder under the same path")
+        "as they have threads; they must see the results folder, and the file of --data, under the same paths")
     count("--threads", default=1, help="threads of NumPy in each run (default 1)")
     for name in ("seeds", "epochs", "samples"):
         count(f"--{name}", help=f"number of {name}, instead of the scale's")

@@ -37,7 +37,9 @@ def add_arguments(parser):
     add("--method", default="proxprop", metavar="METHOD",
         help="a method of 'minilift compare', with any arguments after a colon, or FILE.py:NAME (default proxprop)")
     add("--step", type=decimal, default=1.0, metavar="X",
-        help="the optimizer's learning rate; for LocoProp gamma, for Semi-Implicit BP eta (default 1)")
+        help="the optimizer's learning rate or, for methods that propose new parameters, the argument that is their "
+        "step size: gamma for LocoProp, eta for Semi-Implicit BP, tau for lpom and lifted-bregman, 1/alpha for bcd and "
+        "admm, 1/mu for mac, 1/rho for dladmm, 1/anchor for fenchel (default 1)")
     count("--epochs", default=20, help="number of epochs (default 20)")
     add("--checkpoint", type=Path, metavar="FILE", help="write a checkpoint (.npz) after every epoch")
     add("--resume", action="store_true",

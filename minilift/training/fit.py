@@ -389,9 +389,10 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     team : Team, optional
         ``Team.mpi()`` in each of the processes that ``mpiexec -n 4`` started: they train one network, each on its part
         of the rows of every batch (see `minilift.training.ranks`). All pass the same arguments and hold the whole data
-        set. The result is that of one process up to rounding, and bit-equal on all ranks, which is checked after each
-        epoch. Rank 0 shows the progress, calls the callbacks and writes the checkpoint. All read the checkpoint to be
-        resumed, whatever its number of ranks. An exception on one rank in training ends all processes.
+        set. A step is that of one process up to rounding (which a run may amplify, see `KFAC`), and bit-equal on all
+        ranks, which is checked after each epoch. Rank 0 shows the progress, calls the callbacks and writes the
+        checkpoint. All read the checkpoint to be resumed, whatever its number of ranks. An exception on one rank in
+        training ends all processes.
 
     Returns
     -------
@@ -412,8 +413,8 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     RuntimeError
         If ranks of a team do not hold the same bits; it names the rank and the array, and ends all processes.
     KeyboardInterrupt
-        If the user interrupts; the last checkpoint is intact, and the network is as the last step left it, whatever
-        `early_stop` says. The same holds after any other exception.
+        If the user interrupts; the last checkpoint is intact, and the network is as it was at that moment, perhaps in
+        the middle of a step, whatever `early_stop` says. After any other exception it is as the last step left it.
 
     Examples
     --------

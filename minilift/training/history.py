@@ -69,7 +69,8 @@ class History:
       callbacks and checkpoints;
     - ``batch_loss``: mean of the mini-batches' losses during the epoch, each before its step (NaN in row 0);
     - ``train_loss``, ``train_accuracy``: over the whole training set at the end of the epoch;
-    - ``val_loss``, ``val_accuracy``: the same over the validation set, if there is one.
+    - ``val_loss``, ``val_accuracy``: the same over the validation set, if there is one;
+    - what the method measures, by the names in its `columns`, such as ``energy``.
 
     Only classification losses have accuracies.
 
@@ -83,7 +84,7 @@ class History:
         Set if the run stopped because a loss or parameter is not finite, or a local problem could not be solved
         (`ArithmeticError`); the epoch in progress has no row.
     stopped : str or None
-        Why the run otherwise ended before its last epoch: early stop or a callback.
+        Which early stop or callback ended the run, which may have been after the last epoch.
 
     Examples
     --------

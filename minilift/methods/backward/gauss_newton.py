@@ -33,7 +33,7 @@ class GaussNewton(Method):
     tolerance : float, default 1e-4
         The residual of the equations, relative to ∇J, at which conjugate gradients stop.
     steps : int, default 1000
-        The largest number of products with G to reach it.
+        The largest number of steps, each of one product with G, to reach it; a restart takes one more product.
 
     Raises
     ------

@@ -77,7 +77,8 @@ class LocoProp(Method):
         For arguments out of range. On a batch: if an unregularised exact M has no lower bound, because a target lies
         outside the closure of the range of f and the others do not hold it back; or for a transfer without `integral`.
     ArithmeticError
-        On a batch: if Newton's method does not reach its tolerance.
+        On a batch: if Newton's method does not reach its tolerance, or an unregularised exact M is bounded below, but
+        has no minimiser: if a target is an end of the range that f does not reach, such as a one-hot label of softmax.
 
     Examples
     --------

@@ -31,9 +31,10 @@ class ProxProp(Method):
 
     Parameters
     ----------
-    tau_theta : float or sequence of D floats, default 1.0
-        Step size τ_θ of the proximal step, for the network or for each map; the damping of its normal equations is
-        1/τ_θ. As τ_θ → 0 the direction tends to τ_θ ∇J; the paper uses 1 and 0.05.
+    tau_theta : float or sequence of floats, default 1.0
+        Step size τ_θ of the proximal step, for the network or for each θ in the order of `Network.parameters` (D of
+        them on a chain, the last of which an explicit step does not use); the damping of its normal equations is 1/τ_θ.
+        As τ_θ → 0 the direction tends to τ_θ ∇J; the paper uses 1 and 0.05.
     solver : str, default "exact"
         "exact" factorises the normal equations; "cgK" (such as "cg3") takes K steps of conjugate gradients; any
         number of them gives a descent direction (Prop. 5).

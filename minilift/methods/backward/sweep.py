@@ -106,7 +106,8 @@ class Method(Settings):
         Whether every batch must be the whole training set, because something is kept for each sample.
     by_rows : bool
         Whether the method needs nothing of other samples but what a block's ``phi.adjoint_theta`` and ``phi.gram``
-        return. Then each of several ranks can keep its own rows of a batch; if not, `fit` gives each the rows of all.
+        return. Then each of several ranks can keep its own rows of a batch; if not, `fit` gives each the rows of all,
+        and refuses a method that defines `directions`.
         A class that changes how its base class steps does not inherit it, and must set it again.
     descends_on_loss : bool
         Whether it claims to be a descent direction of the loss J that vanishes where ∇J does; `verify` tests the claim.

@@ -40,6 +40,8 @@ class BCD(ThreeSplitMethod):
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
         all increasing or with `pieces`, or if the batch has changed while variables are kept.
+    ArithmeticError
+        On a batch: if the outputs of a sweep are not finite, or Newton's method does not find the prox of the loss.
 
     Examples
     --------

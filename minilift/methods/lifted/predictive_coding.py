@@ -37,14 +37,14 @@ class PredictiveCoding(EnergyMethod):
 
     F counts the loss as a sum over samples, so that samples do not affect each other and η is a rate per sample. The
     direction is then multiplied by the weight of a sample, 1/N if the network's loss is a mean. Without steps it is
-    ∇J on the last map, and 0 on the others.
+    ∇J on a map that ends the network, and 0 on the others.
 
     Parameters
     ----------
     rate : float, default 0.1
         Step size η of the lifted values. Above a limit that depends on the weights, steps grow instead of settling.
     steps : int, default 20
-        T ≥ 0. Maps below D − T get no direction.
+        T ≥ 0. On a chain, maps below D − T get no direction.
     latent : {"post", "pre"}, default "post"
         Whether the lifted values are the activations a_l or the pre-activations z_l.
     prediction : {"free", "fixed"}, default "free"
