@@ -128,9 +128,9 @@ def in_float32(case, calls, values=True):
 
 
 def of_each_sample(function, batch):
-    """Return the finding that a function treats the first sample of a batch as it would that sample alone."""
-    together, alone = function(batch), function(batch[:1])
-    finding = compare(together[:1], dense(alone))
+    """Return the finding that a function treats the first and the last sample of a batch as it would each alone."""
+    together, alone = function(batch), np.concatenate([function(batch[:1]), function(batch[-1:])])
+    finding = compare(together[[0, -1]], dense(alone))
     return finding if SINGLE in finding.reasons else finding.because(
         "samples are coupled: a mean, or an axis, goes over the batch")
 

@@ -140,6 +140,15 @@ def filled(template, entries):
     return entries[:size].reshape(shape)[()], entries[size:]
 
 
+def on_host(value):
+    """Return a result with all its arrays as NumPy's."""
+    if isinstance(value, dict):
+        return {name: on_host(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [on_host(item) for item in value]
+    return to_host(value) if hasattr(value, "dtype") and not isinstance(value, np.number) else value
+
+
 def mapped(change, value):
     """Return a value with each of its arrays changed; numbers stay."""
     if isinstance(value, (list, tuple)):
@@ -403,8 +412,7 @@ class DrawnCase(Case):
         values, wanted = self.values if values is None else values, self.wanted[role]
         lent = {name: self.lend(value) if isinstance(value, np.ndarray) else mapped(self.lend, value)
                 for name, value in values.items() if wanted is None or name in wanted}
-        result = getattr(self.thing, role)(**lent)
-        return result if isinstance(result, np.number) else mapped(to_host, result)
+        return on_host(getattr(self.thing, role)(**lent))
 
     def block(self, value=None):
         """Return a value of the block, by default the drawn one, as a vector."""

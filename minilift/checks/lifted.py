@@ -44,6 +44,7 @@ DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
 ANCHORED = (FenchelLifted, LiftedBregman)  # their θ_l is damped towards its value before the call, not before the block
 TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # their claims are written out below
 PROBED = 200  # entries of all blocks, at most, of a network on which a user's own energy is differentiated
+MANY_VALUES = 4000  # entries of values, at most, whose slopes are taken by differences one by one
 SMALL = 20  # parameters, at most, of a network of which every block is probed
 
 
@@ -392,6 +393,7 @@ def coding_relaxation(claimed, case):
 
     def slope_from(values, l):
         v = to_numpy(getattr(old, block)[l])
+        only_if(v.size <= MANY_VALUES, "its values are too many for slopes by differences")
         return gradient(lambda x: energy.value(values.replaced(block, l, case.lend(x))), v)
 
     def finding(l):
@@ -445,6 +447,7 @@ def difference_targets(method, case, corrected=True):
     """Return the difference targets [None, t_1, …, t_D], from the inverse maps as they were drawn, and all h_l."""
     state, D = case.forward(), case.net.depth
     h = [*(to_numpy(x) for x in state.a[:D]), to_numpy(state.z[D])]
+    only_if(h[D].size <= MANY_VALUES, "its outputs are too many for slopes by differences")
     slope = gradient(case.value, h[D]).value / case.net.loss_function.weight(len(case.X))
     targets = [None] * D + [h[D] - method.beta * slope]
 

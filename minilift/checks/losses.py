@@ -18,6 +18,7 @@ from minilift.checks.cases import (
     in_float32,
     interleaved,
     jump_of,
+    of_each_sample,
 )
 from minilift.checks.minima import minimum_finding
 from minilift.checks.numeric import OFF, compare, dense, fits, gradient, is_soon_off, seen_last, tried
@@ -221,6 +222,11 @@ def loss_reduction(loss, case):
     n = len(case.z)
     if hasattr(loss, "value_per_sample") and (shape := case.call(loss.value_per_sample, case.z, case.y).shape) != (n,):
         return Finding(math.inf, 0.0, "one number for each", (f"value_per_sample returns shape {shape}, not (N,)",))
+    if hasattr(loss, "value_per_sample"):
+        of_samples = case.call(loss.value_per_sample, case.z, case.y).sum() * loss.weight(n)
+        finding = compare(np.asarray(of_samples), dense(np.asarray(once)))
+        if not finding.holds:
+            return finding.because("value is not the sum of value_per_sample, times weight(N)")
     mistakes = {"it sums over the batch, but says mean": 2 * once, "it averages over the batch, but says sum": once}
     return compare(twice, dense(once if loss.reduction == "mean" else 2 * once), mistakes)
 
@@ -331,6 +337,8 @@ def loss_in_any_layout(loss, case):
     def per_weight(z, y):
         return case.call(loss.gradient, z, y) / loss.weight(len(z))
 
+    each = of_each_sample(lambda rows: per_weight(case.z[rows], case.y[rows]), np.arange(len(case.z)))
+    only_if(each.holds, "its samples are coupled, or weight(N) is not that of its gradient")
     return by_rows_and_layout({"the gradient": per_weight}, [case.z, case.y])
 
 

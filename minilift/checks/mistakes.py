@@ -37,7 +37,7 @@ def alterations(values):
         if np.all(value > 0):
             yield f"{name} is squared", value**2
             yield f"the root of {name} stands where {name} should", value**0.5
-        for other in set(numbers) - {name}:
+        for other in (one for one in numbers if one != name):
             factor = f"a factor {other} is missing, or too many"
             yield f"as if {name} were {name}·{other}: {factor}", value * numbers[other]
             yield f"as if {name} were {name}/{other}: {factor}", value / numbers[other]
@@ -62,8 +62,7 @@ def altered_reasons(case, is_right_of):
 
 def cut_reasons(case, x, wrong):
     """Return whether a claimed minimiser is wrong where it is exactly 0, or only elsewhere."""
-    lines = x.ndim == 2 and any(np.any(np.all(x == 0, axis=axis)) for axis in (0, 1))  # whole rows or columns are 0
-    if np.any(x[wrong]) and not np.all(x[wrong]) and not (np.all(wrong) and lines):
+    if np.any(x[wrong]) and not np.all(x[wrong]):
         return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "

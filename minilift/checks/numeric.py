@@ -158,7 +158,7 @@ def gradient(f, x, tangents=None, analytic=None):
 
     Whether f is analytic is tested at x, unless `analytic` says so.
     """
-    tangents = Tangents(x.shape) if tangents is None else tangents
+    tangents = Tangents(x.shape, limit=math.inf) if tangents is None else tangents
     if is_analytic(f, x) if analytic is None else analytic:
         exact = [complex_step(f, x, v) for v in tangents]
         return Reference([tangents.assemble(exact)], 1e-9, EXACT, 1e-3)
@@ -393,7 +393,8 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
         return Finding(number, reference.tolerance, reference.why)
     if np.all(abs(got - expected) <= 1e-5 * abs(expected) + 1e-7 * scale):
         return Finding(number, reference.tolerance, reference.why, (SINGLE,))
-    variants, terms = (given() if callable(given) else given or {} for given in (variants, terms))
+    # a guess that cannot be made explains nothing: neither its error nor its NotClaimed says anything of the thing
+    variants, terms = ((tried(given) if callable(given) else given) or {} for given in (variants, terms))
     reasons = explain(got, expected, variants, usual_factors(factors or {}), terms, theta)
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
 
