@@ -276,7 +276,7 @@ def network_checks(net, seed, backend, X, y):
         return [broken("network", name, error)]
     checks = claims_over("network", net, name, cases)
     shapes = input_shapes(net)
-    for part in parts_of(net).values():
+    for part in parts_of(net):
         if kind_of(part) == "map" and np.prod(part.theta_shape) > PROBED:
             checks.append(Check("map", repr(part), "not checked", "", "",
                                 why=f"more than {PROBED} parameters are too many to be probed one by one; "
@@ -287,8 +287,12 @@ def network_checks(net, seed, backend, X, y):
 
 
 def parts_of(net):
-    """Return {repr: part} of a network's different layers, and of its loss."""
-    return {repr(part): part for part in [*net.layers, net.loss_function] if getattr(part, "kind", "") != "name"}
+    """Return a network's different layers, and its loss."""
+    found: list[Any] = []
+    for part in [*net.layers, net.loss_function]:
+        if getattr(part, "kind", "") != "name" and not any(part is other or part == other for other in found):
+            found.append(part)
+    return found
 
 
 def name_of(net):
@@ -393,9 +397,9 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
     if kind == "network":
         shapes = input_shapes(thing)
         failing = {check.subject for check in checks if check.passed is False}
-        found = [part_mends(kind_of(part), part, [check for check in checks if check.subject == name], seed,
-                            backend or thing.backend, shapes.get(name))
-                 for name, part in parts_of(thing).items() if name in failing]
+        found = [part_mends(kind_of(part), part, [check for check in checks if check.subject == repr(part)], seed,
+                            backend or thing.backend, shapes.get(repr(part)))
+                 for part in parts_of(thing) if repr(part) in failing]
         looked = [mends for mends in found if mends is not None]
         return list(dict.fromkeys(itertools.chain(*looked))) if looked else None  # several layers may be of one class
     problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,

@@ -3,6 +3,7 @@ r"""The command ``minilift verify``: its arguments, and the objects that FILE.py
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import inspect
 import itertools
@@ -172,7 +173,7 @@ def load_target(target):
         raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")
     if not os.path.isfile(path):  # False also for what cannot be a file's name
         raise ValueError(f"there is no file {path!r}{meant(target)}")
-    module = run_file(Path(path))
+    module = module_of(path, os.stat(path).st_mtime_ns)
     known = [key for key, value in vars(module).items() if not key.startswith("_")
              and not issubclass(type(value), ModuleType)]
     if name not in known:
@@ -192,6 +193,12 @@ def meant(target):
     if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
         return ""
     return f"; did you mean '{parts[1]}.py:{parts[2]}'?"
+
+
+@functools.lru_cache(maxsize=8)
+def module_of(path, written):
+    """Return the module of a file, run once however often a command names it, and again if it has been `written`."""
+    return run_file(Path(path))
 
 
 def run_file(path):
@@ -217,6 +224,7 @@ def run_file(path):
         sys.dont_write_bytecode = writes
         with contextlib.suppress(ValueError):  # the file may have changed the list
             sys.path.remove(str(path.parent))
+    sys.path.append(str(path.parent.resolve()))  # the last one, for imports inside its functions
     return module
 
 

@@ -35,6 +35,7 @@ OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values 
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are not operands themselves
 FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it uses it or not
 MADE = ("zeros_like", "ones_like", "empty_like")  # make arrays with the dtype of another
+LARGEST = 10_000  # whole number that is an operand
 CUTS = 4  # slices in a statement, at most, of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
 ARRAYS = 4  # global arrays that count as operands, whether a function reads them or not
@@ -275,7 +276,8 @@ class Operands:
         # a forgotten operand may be one of these
         self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
         self.found = dict.fromkeys([*self.arguments, *self.unread], 0)
-        self.numbers = [name for name, value in known.items() if type(value) in (int, float) and name[0] != "_"]
+        self.numbers = [name for name, value in known.items() if name[0] != "_" and (  # powers of large ones take hours
+            type(value) is float or (type(value) is int and abs(value) <= LARGEST))]
         arrays = [name for name, value in known.items() if isinstance(value, np.ndarray) and name[0] != "_"]
         self.found |= dict.fromkeys([*self.numbers, *arrays[:ARRAYS]], 0)
 
@@ -301,9 +303,10 @@ class Operands:
         if "block" in self.arguments:
             self.pieces.setdefault("block.weight", ({"block"}, (ast.Div, ast.Mult)))
         self.fields = [field for field in FIELDS if "block" in self.arguments and field not in self.found]
-        defaults = function.args.defaults
-        settings = [name for name, value in zip(arguments[::-1], defaults[::-1])
-                    if isinstance(getattr(value, "value", None), float)]
+        given, named = function.args, [a.arg for a in function.args.kwonlyargs]
+        positional = [a.arg for a in [*given.posonlyargs, *given.args]]
+        pairs = [*zip(positional[::-1], given.defaults[::-1]), *zip(named, given.kw_defaults)]
+        settings = [name for name, value in pairs if isinstance(getattr(value, "value", None), float)]
         self.shares = [*self.numbers, *settings, *(name for name in self.found if name.startswith("self."))]
 
     def is_tool(self, node):
@@ -830,7 +833,7 @@ def of_constant(node):
     if isinstance(value, bool):
         yield 2, ast.Constant(not value)
     elif type(value) in (int, float):
-        others = [-value, 2 * value, value / 2, value + 1, value - 1, 0, 1, 2, -1, 0.5, value**2, 10 * value,
+        others = [-value, 2 * value, value / 2, value + 1, value - 1, 0, 1, 2, -1, 0.5, value * value, 10 * value,
                   100 * value, 3 * value, value / 3]
         others += [1 / value, abs(value) ** 0.5] if value else []
         kind = type(value)

@@ -22,7 +22,7 @@ from minilift.checks.networks import (
     run_method,
 )
 from minilift.checks.numeric import Reference, compare, dense, gradient, tried
-from minilift.checks.report import Finding, claim, nothing_of, only_if, worst_of
+from minilift.checks.report import Finding, claim, nothing_of, only_if, severity, worst_of
 from minilift.layers.maps import Linear
 from minilift.methods import (
     ADMM,
@@ -114,7 +114,7 @@ def energy_is_of_its_class(claimed, case):
         return nothing_of([f"its terms are {', '.join(got)}; {base.__name__}'s are {', '.join(expected)}"],
                           "term by term")
     findings = {name: compare(got[name], dense(expected[name], 1e-7)) for name in got}
-    name = max(findings, key=lambda name: findings[name].number)
+    name = max(findings, key=lambda name: severity(findings[name]))  # NaN above all
     share = got[name] / expected[name] if expected[name] else np.nan
     return findings[name].because(
         f"the weight of the energy's term {name!r} is {share:.3g} times that of {base.__name__}")

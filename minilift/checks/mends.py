@@ -10,8 +10,10 @@ they call are copied, and the copies have their own global names; loops in them 
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import collections
 import contextlib
 import copy
 import functools
@@ -23,10 +25,11 @@ import os
 import site
 import sys
 import sysconfig
+import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +51,22 @@ WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # the fact
 WRAPS = 12  # calls, at most, that are tried around other operands
 MORE = 2  # edits reported at most, each in a different function
 PACKAGE = str(Path(__file__).resolve().parents[1])
-FOREIGN = tuple({*(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-                 *site.getsitepackages(), PACKAGE, "<frozen", "<string"})
+FOREIGN = (*{os.path.join(path, "") for path in (
+    *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages(),
+    site.getusersitepackages(), PACKAGE)}, "<frozen", "<string")
+HELD = (dict, list, set, collections.deque, np.random.Generator, np.random.RandomState)  # may be a memory: copied
+HARM = frozenset(("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.system", "os.kill", "os.link", "os.symlink",
+                  "shutil.rmtree", "shutil.move", "subprocess.Popen", "socket.connect"))  # audit events
+SEARCHING: set[int] = set()  # threads in which copies are run
 ROLES = ("energy", "reference", "draw", "project")  # the functions that a claim is checked against
 GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation starts from: edited last
 
 
 class TooLongError(BaseException):
     """A copy runs for too long; not an Exception, so that no code catches it."""
+
+
+STOPPED = (Exception, SystemExit, TooLongError)  # what a copy may raise
 
 
 # ---- whose code it is
@@ -177,7 +188,8 @@ class Copy:
         if isinstance(value, types.MethodType):
             return types.MethodType(self.of(value.__func__), self.of(value.__self__))
         if isinstance(value, functools.partial):
-            return functools.partial(self.of(value.func), *value.args, **value.keywords)
+            return functools.partial(self.of(value.func), *map(self.of, value.args),
+                                     **{name: self.of(other) for name, other in value.keywords.items()})
         if isinstance(value, np.vectorize):
             new = copy.copy(value)
             new.pyfunc = self.of(value.pyfunc)
@@ -190,7 +202,11 @@ class Copy:
             return self.attribute(value)
         if is_claim(value) or (hasattr(value, "__dict__") and type(value) in self.own.classes):
             return self.instance(value)
-        return copy.deepcopy(value) if isinstance(value, (dict, list, set)) and len(value) < 1000 else value
+        if not isinstance(value, HELD):
+            return value
+        new = (copy.copy if isinstance(value, Sized) and len(value) >= 1000 else copy.deepcopy)(value)
+        self.made[id(value)] = new, value
+        return new
 
     def array(self, value):
         """Return the copy of an array, into which an edited function may write; for a large one, a read-only view."""
@@ -209,8 +225,8 @@ class Copy:
         space = self.space(value.__globals__) if value in self.own.functions else value.__globals__
         defaults = value.__defaults__ and tuple(map(self.of, value.__defaults__))
         new = types.FunctionType(code, space, value.__name__, defaults, cells)
-        new.__kwdefaults__, new.__module__ = value.__kwdefaults__, value.__module__
-        new.__qualname__ = value.__qualname__
+        new.__kwdefaults__ = value.__kwdefaults__ and {name: self.of(one) for name, one in value.__kwdefaults__.items()}
+        new.__module__, new.__qualname__ = value.__module__, value.__qualname__
         self.made[id(value)] = new, value
         for name, cell in zip(code.co_freevars, cells):
             with contextlib.suppress(ValueError):
@@ -240,7 +256,7 @@ class Copy:
         left_out = {"__dict__", "__weakref__", *(vars(value).get("__slots__", ()))}
         bases = tuple(self.of(base) for base in value.__bases__)
         new = type(value)(value.__name__, bases, {
-            name: self.of(attribute) if type(attribute) is float else attribute
+            name: self.of(attribute) if isinstance(attribute, (float, np.ndarray, *HELD)) else attribute
             for name, attribute in vars(value).items() if name not in left_out})
         self.made[id(value)] = new, value
         for name, attribute in vars(value).items():
@@ -256,7 +272,7 @@ class Copy:
         if type(value) in self.own.classes:
             object.__setattr__(new, "__class__", self.cls(type(value)))
         for name, other in list(vars(value).items()):
-            if isinstance(other, (float, dict, list, set, np.ndarray, types.FunctionType, types.MethodType,
+            if isinstance(other, (float, np.ndarray, *HELD, types.FunctionType, types.MethodType,
                                   functools.partial)) or type(other) in self.own.classes:
                 object.__setattr__(new, name, self.of(other))
         return new
@@ -342,7 +358,8 @@ def module_of(node, class_name, original):
 
 def code_in(module, original):
     """Return the code of the function with an original's name in a module."""
-    codes = [compile(module, original.co_filename, "exec")]
+    flags = original.co_flags & __future__.annotations.compiler_flag
+    codes = [compile(module, original.co_filename, "exec", flags, dont_inherit=True)]
     while codes:
         code = codes.pop(0)
         if code.co_name == original.co_name:
@@ -443,11 +460,13 @@ def mends_of(problem: Problem) -> list[Mend] | None:
         return None
     if not sources:
         return None
-    with quiet(), bounded(), Asked.only():
+    with quiet(), bounded(), harmless(), Asked.only():
         try:
             ran, failed = run_lines(problem, own, sources)
-        except (Exception, TooLongError):
+        except STOPPED:
             return []
+        if failed is None:  # nothing fails: the file is not what was read when it was imported
+            return None
         return searched(problem, failed, own, sources, ran, SECONDS)
 
 
@@ -457,6 +476,7 @@ def searched(problem, failed, own, sources, ran, until):
     After the first, further edits are sought only among those that are as plain, in other functions.
     """
     edits = in_order(sources, ran, own)
+    until += Guard.spent()  # nothing has been tried yet
     found: list[Mend] = []
     partial, plainest = [], math.inf
     others = ((edit, source) for edit, source in edits if edit.rank <= plainest
@@ -504,7 +524,8 @@ def told(edit, source, left=0):
 @contextlib.contextmanager
 def quiet():
     """Keep copies from printing or warning, at the level of the process too: LAPACK writes of NaN past Python."""
-    with contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with (contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()),
+          contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings()):
         for stream in (sys.__stdout__, sys.__stderr__):
             with contextlib.suppress(OSError, AttributeError, ValueError):  # there may be no such stream
                 stack.enter_context(nowhere(stream))
@@ -522,6 +543,7 @@ def nowhere(stream):
     try:
         yield
     finally:
+        stream.flush()
         os.dup2(kept, stream.fileno())
         os.close(kept)
 
@@ -545,6 +567,33 @@ def bounded():
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+def refuse(event, given):
+    """Refuse what no copy may do, as an audit hook: write, delete or move files, start processes, reach others."""
+    if not SEARCHING or threading.get_ident() not in SEARCHING:
+        return
+    writes = event == "open" and isinstance(given[0], (str, bytes)) and (
+        set(given[1] or "") & set("wax+") or (given[2] or 0) & (os.O_WRONLY | os.O_RDWR))
+    if writes or event in HARM:
+        raise PermissionError(f"{event}: not done in a copy of your code")
+
+
+@functools.cache
+def hooked():
+    """Add the audit hook, which stays for the rest of the process."""
+    sys.addaudithook(refuse)
+
+
+@contextlib.contextmanager
+def harmless():
+    """Let copies leave everything outside this process as it is: an edited path may be that of anything."""
+    hooked()
+    SEARCHING.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        SEARCHING.discard(threading.get_ident())
+
+
 def sources_of(own, held=()) -> Iterator[Source]:
     """Yield the sources of a thing's functions, those of `GIVEN` last; not of those that it is checked against."""
     held = (*held, *(getattr(own.thing, role, None) for role in ROLES if is_claim(own.thing)))
@@ -556,10 +605,10 @@ def sources_of(own, held=()) -> Iterator[Source]:
 
 
 def run_lines(problem, own, sources):
-    """Return {source: lines that are run where a claim fails}, and the failing claims, the quickest first.
+    """Return {source: lines that are run where a claim fails}, and the failing claims, the quickest first, or None.
 
     Claims about conventions, such as a dtype, come last. With each claim comes the number of the first problem in
-    which it fails.
+    which it fails. None stands for no failing claim: the file is not what it was when it was read.
     """
     codes = {source.function: source.plain for source in sources}
     lines = {code: set() for code in codes.values()}
@@ -589,7 +638,9 @@ def run_lines(problem, own, sources):
                 if not holds(claim, subject, [case]):
                     failed.append((Guard.spent() - begun, claim, k))
                     break
-    except Exception:  # it cannot even be run; the lines run until then are known
+        if not failed:
+            return {}, None
+    except (Exception, SystemExit):  # it cannot even be run; the lines run until then are known
         failed = []
     finally:
         sys.settrace(before)
@@ -626,6 +677,8 @@ def in_order(sources, ran, own):
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
     for number, source in enumerate(sources):
+        if not ran[source]:
+            continue
         known = {**source.function.__globals__, **contents(source.function)}
         if source.function.__code__.co_varnames[:1] == ("self",):
             known |= {f"self.{name}": value for name, value in getattr(own.thing, "__dict__", {}).items()
@@ -672,7 +725,7 @@ def claims_mended(problem, failed, own, codes):
             if Guard.spent() - begun < 5 * ONCE:
                 mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
         return mended
-    except (Exception, TooLongError):  # an edited function may raise anything
+    except STOPPED:  # an edited function may raise anything
         return []
 
 
@@ -684,7 +737,7 @@ def left_by(problem, own, codes):
             return None
         with Asked.only(measured=True):
             return still_failing(problem.checks, problem.verified(own.copied(codes)))
-    except (Exception, TooLongError):
+    except STOPPED:
         return None
 
 
@@ -699,7 +752,7 @@ def is_by_chance(problem, own, codes, sources):
         try:
             with Asked.only(measured=True):
                 before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
-        except (Exception, TooLongError):  # with other numbers anything may happen
+        except STOPPED:  # with other numbers anything may happen
             continue
         fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # measurably
         if fails and failing_of(before) == failing_of(problem.checks):

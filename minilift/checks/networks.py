@@ -13,7 +13,7 @@ import numpy as np
 from minilift.checks.cases import Case
 from minilift.checks.losses import draw_targets
 from minilift.checks.maps import design_matrix, samples_left_out
-from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient
+from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient, tried
 from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
 from minilift.checks.transfers import smooth_at
 from minilift.energy import replaced
@@ -282,7 +282,7 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
             **{name: case.project(l, value) for name, value in mistakes()[l].items()},
             "it proposes the new parameters; a step is the old ones minus the new": theta - references[l].value,
             **(samples_left_out(case.design[l][:, :, None] * case.signals[l][:, None], np.asarray(got[l]))
-               if case.plain and case.tangents[l].full else {}),
+               if case.plain and case.tangents[l].full and tried(lambda: case.signals) else {}),
         }, factors or case.factors, {"a multiple of θ is added: weight decay": theta}, theta=True)
 
     findings = [(l, finding(l)) for l in case.net.maps]

@@ -425,7 +425,7 @@ def tried(function, *arguments):
     """Return function(*arguments), or None if it raises: a guess that cannot be evaluated explains nothing."""
     try:
         return function(*arguments)
-    except Exception:  # a user's function may raise anything for values that it was not made for
+    except (Exception, SystemExit):  # a user's function may raise anything for values that it was not made for
         return None
 
 

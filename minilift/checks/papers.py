@@ -16,7 +16,7 @@ import numpy as np
 from minilift.checks.maps import damping_mistakes
 from minilift.checks.methods import equation, scaled, scaled_blocks, summed_weight, told_as, unsolved
 from minilift.checks.networks import NetCase, compare_blocks, directions_of, fresh, run_method, worst_block
-from minilift.checks.numeric import Reference, compare, directional, gradient
+from minilift.checks.numeric import Reference, compare, directional, gradient, tried
 from minilift.checks.report import claim, only_if
 from minilift.layers.activations import Identity
 from minilift.methods import FOOF, KFAC, BackProp, GaussNewton, LocoProp, ProxProp, SemiImplicit
@@ -81,9 +81,10 @@ class Proximal:
         made = {f"τ_θ of another map, {tau:g}, is taken": np.linalg.solve(C + np.eye(len(C)) / tau, slope)
                 for tau in sorted(set(self.taus.values()) - {self.taus[l]})}
         made |= damping_mistakes(C, slope, 1 / self.taus[l], len(self.case.X), d)
-        A, g = self.case.design[l], self.case.signals[l]
-        made["the Gram matrix of samples is taken without the ones of the bias"] = self.gamma * A.T @ np.linalg.solve(
-            A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], g)
+        A, signals = self.case.design[l], tried(lambda: self.case.signals)  # None if they are too many
+        if signals is not None:
+            made["the Gram matrix of samples is taken without the ones of the bias"] = (
+                self.gamma * A.T @ np.linalg.solve(A[:, :-1] @ A[:, :-1].T + np.eye(len(A)) / self.taus[l], signals[l]))
         made["the bias takes the gradient, and has no part in the Gram matrix"] = np.vstack(
             [np.linalg.solve(M[:-1, :-1], slope[:-1]), slope[-1:]])
         return made | {name: np.linalg.solve(M, value) for name, value in of_gradient.items()}
@@ -407,7 +408,7 @@ def averages_its_factors(claimed, case):
 
 def kronecker_factors(told, case):
     """Return [None, [A, S], …] of one batch; for FOOF, S is the identity."""
-    N, g = len(case.X), case.signals
+    N = len(case.X)
     H = loss_hessians(case) if isinstance(told, KFAC) else None
 
     def factors(l):
@@ -417,7 +418,7 @@ def kronecker_factors(told, case):
         elif told.fisher == "type2":
             S = curvature([jacobian_column(case, l, row) for row in unit], H)
         else:
-            S = g[l].T @ g[l] / summed_weight(case) ** 2 / N
+            S = case.signals[l].T @ case.signals[l] / summed_weight(case) ** 2 / N
         return [case.gram[l] / N, S]
 
     return case.per_map(factors)

@@ -255,7 +255,8 @@ class Report:
 
         They are looked for when first asked for, by print for example, which takes some seconds of processor time: in
         copies of the functions that failed, signs, operators, operands, factors, transposes and statements are changed
-        one at a time. The copies are run: if a function writes to files, it will write to them again.
+        one at a time. The copies are run, but write to no files and start no processes: a function that does so is not
+        mended.
         """
         return list(self._found or [])
 
@@ -391,7 +392,7 @@ def measured(measure, thing, case):
         return measure(case.met(thing), case)
     except NotClaimed:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finding(math.inf, 0.0, "it must not raise", (error_text(error), f"it raises {type(error).__name__}"))
 
 

@@ -1,11 +1,13 @@
 """`Argmin`, `Gradient`, `Equal`, `Decreases`: what is right holds, what is wrong fails by name, no claim is empty."""
 
 import itertools
+import sys
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import strict_cupy
 
 import minilift as ml
 from minilift.checks.claims import log_uniform, usual_draw
@@ -473,3 +475,21 @@ def test_a_function_made_for_arrays_by_numpy_has_its_arguments(update, passes):
         return abs(z).sum() + ((z - v) ** 2).sum() / 2
 
     assert ml.verify(ml.Argmin(energy, update, "z")).passed == passes
+
+
+def test_two_functions_may_be_of_truth_values():
+    assert ml.verify(ml.Equal(lambda z: z > 0, lambda z: np.sign(z) == 1)).passed
+    assert not ml.verify(ml.Equal(lambda z: z > 0, lambda z: z < 0)).passed
+
+
+def test_claims_hold_on_the_device(monkeypatch):
+    for name, module in strict_cupy.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def energy(z, v):
+        return ((z - v) ** 2).sum() / 2
+
+    for claim in (ml.Argmin(energy, lambda v: v * 1.0, block="z"), ml.Gradient(energy, lambda z, v: z - v, block="z"),
+                  ml.Decreases(energy, lambda z, v: {"z": (z + v) / 2})):
+        report = ml.verify(claim, backend="cupy")
+        assert report.passed, report

@@ -601,3 +601,35 @@ class SquaredEMD(OfLabels):
 @pytest.mark.parametrize("seed", range(3))
 def test_an_inherited_predict_need_not_be_of_the_least_loss(seed):
     assert ml.verify(SquaredEMD(), seed=seed).passed
+
+
+class Spread(ml.Loss):
+    """Residuals about their mean over the batch: it is no sum of losses of samples."""
+
+    def value_per_sample(self, z, y):
+        r = z - y
+        return ((r - r.mean(axis=0)) ** 2).sum(axis=-1) / 2
+
+    def gradient(self, z, y):
+        r = z - y
+        return (r - r.mean(axis=0)) * self.weight(len(z))
+
+
+def test_of_a_loss_that_couples_samples_nothing_is_said_of_large_batches():
+    (check,) = [check for check in ml.verify(Spread()).checks if "large batch" in check.claim]
+    assert check.passed is None
+    assert "coupled" in check.why
+
+
+class TwoValues(ml.SquaredError):
+    """value_per_sample is another loss than value."""
+
+    def value(self, z, y):
+        return 0.5 * float(((z - y) ** 2).sum()) * self.weight(len(z))
+
+    def value_per_sample(self, z, y):
+        return ((z - y) ** 2).mean(axis=-1)
+
+
+def test_value_is_the_sum_of_value_per_sample():
+    assert any("value is not the sum of value_per_sample" in check.reason for check in ml.verify(TwoValues()).failures)

@@ -7,6 +7,8 @@ import pytest
 from told import Plant, changed, is_found_and_named, is_named_with, reasons, tells, without_bias_row
 
 import minilift as ml
+from minilift.checks.maps import map_cases, sample_gram_matrix
+from minilift.checks.report import NotClaimed
 
 # ---- right maps, and mistakes in their like
 
@@ -539,3 +541,63 @@ class PaddedAdd(ml.Join):
 def test_a_join_is_tried_on_values_of_different_widths():
     assert ml.verify(PaddedAdd()).passed
     assert not ml.verify(PaddedAdd(first=False)).passed
+
+
+class RunningSum(ml.Linear):
+    """A sum along the wrong axis, over the samples before: the first one depends on no other."""
+
+    def rows(self, a):
+        return np.cumsum(a, axis=0)
+
+    def forward(self, theta, a):
+        return self.rows(a) @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return np.cumsum((g @ theta[:-1].T)[::-1], axis=0)[::-1]
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ g, g.sum(axis=0, keepdims=True)])
+
+
+def test_samples_that_are_coupled_with_those_before_alone_are_found():
+    assert any("samples are coupled" in check.reason for check in ml.verify(RunningSum(3, 2)).failures)
+
+
+class RowsWithOnes(ml.Linear):
+    def rows(self, a):
+        return np.hstack([a, np.ones_like(a[:, :1])])
+
+
+def test_rows_of_another_width_fail_by_name():
+    reasons_given = [check.reason for check in ml.verify(RowsWithOnes(3, 2)).failures]
+    assert any("rows(a) have 4 columns, W has 3 rows" in reason for reason in reasons_given), reasons_given
+
+
+class Forgets(ml.Add):
+    def adjoint_inputs(self, theta, g, values):
+        return [g, g]
+
+
+class Misstated(ml.Add):
+    def output_shape(self, *shapes):
+        return (99,)
+
+
+class InDouble(ml.Add):
+    def forward(self, theta, *values):
+        return super().forward(theta, *values) * np.float64(1)
+
+
+@pytest.mark.parametrize(("join", "says"), [(Forgets(["x", "y"]), "returns 2 signals; the join reads 3 values"),
+                                            (Misstated("x"), "output_shape says (99,)"),
+                                            (InDouble("x"), "float64 for float32")], ids=["signals", "shape", "dtype"])
+def test_what_a_join_may_get_wrong_is_found(join, says):
+    assert any(says in check.reason for check in ml.verify(join).failures), ml.verify(join)
+
+
+def test_large_images_ask_for_no_matrix_of_all_samples():
+    """A convolution of 32 × 32 images has 17 408 rows for 17 samples: their Gram matrix takes 2.4 GB."""
+    net = ml.convnet()
+    _, cases = map_cases(net.phi[1], np.random.default_rng(0), np, shape=net.shapes[0])
+    with pytest.raises(NotClaimed, match="rows would take much memory"):
+        sample_gram_matrix(net.phi[1], cases[-1])

@@ -1,11 +1,17 @@
 """What mends: for a planted mistake `verify` finds the edit of its code with which all claims hold."""
 
 import ast
+import contextlib
 import copy
 import doctest
 import functools
+import importlib
+import io
 import itertools
+import linecache
 import os
+import shutil
+import site
 import sys
 import textwrap
 
@@ -993,3 +999,161 @@ def test_what_was_not_run_is_left_alone():
 def test_a_mend_without_a_statement_says_so():
     assert str(Mend("mine.py", 3, "f", "x += 1", "pass")) == "mine.py, line 3, in f: without `x += 1`"
     assert isinstance(next(edits_of(ast.parse("lambda x: -x").body[0].value, {})), Edit)
+
+
+# ---- what copies must not do, and whose code it is
+
+def test_a_copy_deletes_and_writes_no_file(tmp_path):
+    """An edited path is that of anything: `root / "cache"` becomes `root`."""
+    root = tmp_path / "root"
+    (root / "cache").mkdir(parents=True)
+    (root / "thesis.txt").write_text("two years")
+
+    def with_a_cache(a):
+        (root / "cache").mkdir(exist_ok=True)
+        shutil.rmtree(root / "cache")
+        (root / "log.txt").write_text("once")
+        return a.sum() + 1
+
+    report = ml.verify(ml.Equal(with_a_cache, lambda a: a.sum()))
+    (root / "log.txt").write_text("by the user")
+    assert not report.mends
+    assert (root / "thesis.txt").read_text() == "two years"
+    assert (root / "log.txt").read_text() == "by the user"
+    (root / "log.txt").unlink()  # afterwards everything is as before
+
+
+class Logged(ml.Activation):
+    """σ(z) = z², with a half of its derivative, and memories on the class."""
+
+    calls, sizes = [], {"last": 0}
+
+    def forward(self, z):
+        self.calls.append(z.shape)
+        self.sizes["last"] += 1
+        return z * z
+
+    def derivative(self, z):
+        return z
+
+
+def remembers(a, *, seen=[]):  # noqa: B006
+    seen.append(len(a))
+    return a.sum() + 1
+
+
+def bound(a, seen):
+    seen.append(len(a))
+    return a.sum() + 1
+
+
+def test_a_search_writes_into_no_memory_of_the_users():
+    held = []
+    things = ((Logged(), Logged.calls), (ml.Equal(remembers, lambda a: a.sum()), remembers.__kwdefaults__["seen"]),
+              (ml.Equal(functools.partial(bound, seen=held), lambda a: a.sum()), held))
+    for thing, memory in things:
+        report = ml.verify(thing)
+        before, last = len(memory), Logged.sizes["last"]
+        assert report.mends, thing
+        assert (len(memory), Logged.sizes["last"]) == (before, last), thing
+
+
+def tells_on_stderr(a):
+    print("step", file=sys.stderr)
+    return a.sum() + 1
+
+
+def test_copies_print_nothing_on_stderr():
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):
+        report = ml.verify(ml.Equal(tells_on_stderr, lambda a: a.sum()))
+        before = len(shown.getvalue())
+        assert report.mends
+    assert len(shown.getvalue()) == before > 0
+
+
+def leaves_if_empty(a):
+    if a.size < 1:
+        sys.exit("nothing given")
+    return (a * a).sum() + 1
+
+
+def test_an_edit_that_reaches_sys_exit_does_not_end_the_process():
+    assert any("(a * a).sum()" in mend.new for mend in ml.verify(ml.Equal(
+        leaves_if_empty, lambda a: (a * a).sum())).mends)
+
+
+def nested_with_annotations(a):
+    def square(x: np.ndarray) -> np.ndarray:
+        return x * x
+    return square(a).sum() + 1
+
+
+def from_a_large_number(a):
+    best = 1e200
+    for x in a.ravel():
+        best = min(best, x)
+    return best + 1
+
+
+@pytest.mark.parametrize(("function", "reference"), [(nested_with_annotations, lambda a: (a * a).sum()),
+                                                     (from_a_large_number, lambda a: a.min())], ids=["nested", "1e200"])
+def test_edits_are_looked_for_in(function, reference):
+    assert ml.verify(ml.Equal(function, reference)).mends
+
+
+def test_a_file_that_was_changed_since_it_was_imported_is_not_edited(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "changed_deriv.py"
+    file.write_text("def mine(a):\n    return 2 * (a * a).sum()\n")
+    mine = importlib.import_module("changed_deriv").mine
+    file.write_text("def mine(a):\n    return 1 * (a * a).sum()\n")
+    linecache.checkcache()
+    report = ml.verify(ml.Equal(mine, lambda a: (a * a).sum()))
+    assert report.failures
+    assert not report.mends
+
+
+def function_in(path):
+    space = {"__name__": "mine"}
+    exec(compile("def f(a):\n    return a.sum()\n", path, "exec"), space)
+    return space["f"]
+
+
+def test_whose_code_it_is_goes_by_whole_folders():
+    assert mends.is_own(function_in(f"{mends.PACKAGE}_mine.py"))
+    assert not mends.is_own(function_in(os.path.join(mends.PACKAGE, "layers", "x.py")))
+    assert not mends.is_own(function_in(os.path.join(site.getusersitepackages(), "scipy", "x.py")))
+
+
+def test_large_whole_numbers_are_no_operands():
+    """Of n ** SEED no guard stops the power."""
+    known = {"SEED": 123_456_789, "rate": 0.1, "few": 3}
+    node = ast.parse("def f(a):\n    n = len(a)\n    return a.sum() / n").body[0]
+    texts = {" ".join(map(str, edit.told())) for edit in edits_of(node, known)}
+    assert not any("SEED" in text for text in texts)
+    assert any("few" in text for text in texts)
+
+
+def unused(x, y):
+    return x * y + (x * y).sum() + y.sum()
+
+
+def uses_little(a):
+    if a.size == 0:
+        return unused(a, a)
+    return (a * a).sum() + 1
+
+
+def test_functions_that_were_not_run_are_not_edited():
+    own = mends.Own(uses_little)
+    sources = list(mends.sources_of(own))
+    ran = {source: set() if source.name == "unused" else set(range(1, 10_000)) for source in sources}
+    assert {source.name for _, source in mends.in_order(sources, ran, own)} == {"uses_little"}
+
+
+def test_a_share_is_of_the_settings_own_default():
+    node = ast.parse("def f(a, tau=0.5, *, steps=3):\n    return (1 + tau) * a * steps").body[0]
+    told = {edit.told() for edit in edits_of(node, {})}
+    assert any("1 - tau" in new for _, new in told)
+    assert not any("1 - steps" in new for _, new in told)

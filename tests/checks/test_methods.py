@@ -925,3 +925,50 @@ class Rising(ml.MAC):
 def test_a_variant_that_states_a_setting_of_its_own_is_not_held_to_later_calls():
     assert ml.verify(Rising()).passed
     assert not ml.verify(Rising(), like=ml.MAC(mu=1.0)).passed
+
+
+# ---- large networks, and networks of its own
+
+class HalfBCD(ml.BCD):
+    def directions(self, net, state, y):
+        return [step / 2 for step in super().directions(net, state, y)]
+
+
+@pytest.mark.parametrize("n", [5, 30])
+def test_a_wrong_step_fails_on_many_samples_too(n, rng):
+    """The search for a reason gives up there; the failure does not."""
+    net, X, y = ml.mlp([4, 16, 16, 3], loss=ml.SquaredError(), seed=0), rng.normal(size=(n, 4)), rng.normal(size=(n, 3))
+    assert not ml.verify(HalfBCD(3.0, alpha=0.5), net=net, X=X, y=y).passed
+
+
+@pytest.mark.parametrize("n", [30, 60])
+def test_a_wrong_gradient_fails_on_many_samples_and_is_named(n):
+    data = ml.datasets.digits()
+    report = ml.verify(lambda block: 2 * block.phi.adjoint_theta(block.a, block.g), like=ml.BackProp(),
+                       net=ml.mlp([64, 16, 10], seed=0), X=data.X_train[:n], y=data.y_train[:n])
+    assert any("off by a factor 2" in check.reason for check in report.failures), report
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_method_with_a_setting_for_each_of_three_maps_is_accepted(given):
+    net = {"net": ml.mlp([4, 5, 3, 2], activation="tanh")} if given else {}
+    assert ml.verify(ml.ProxProp(tau_theta=[0.1, 0.5, 1.0]), **net).passed
+
+
+def nan_in_float32(block):
+    d = block.phi.adjoint_theta(block.a, block.g)
+    size = ((1e25 * d) ** 2).sum() + 1
+    return d * (size / size)
+
+
+def test_steps_that_are_nan_in_float32_fail():
+    assert not ml.verify(nan_in_float32, like=ml.BackProp()).passed
+
+
+@pytest.mark.slow
+def test_wide_layers_do_not_stop_the_packages_own(rng):
+    for method, options in ((ml.PredictiveCoding(0.2, 6), {"net": ml.mlp([3, 100, 2], "tanh", seed=0)}),
+                            (ml.TargetPropagation(), {"net": ml.mlp([8, 12, 10], "tanh", seed=0),
+                                                      "X": rng.normal(size=(60, 8))})):
+        report = ml.verify(method, **options)
+        assert report.passed, report

@@ -187,3 +187,26 @@ def test_mistakes_in_a_shared_weight_are_found(method, like):
     X = np.random.default_rng(0).standard_normal((4, 3, 2))
     assert ml.verify(like, net=net, X=X).passed
     assert not ml.verify(method, net=net, X=X, like=like).passed
+
+
+class ScaledTanh(ml.Activation):
+    """tanh(kz)/k, with an integral that is right for k = 1 alone; its repr does not show k."""
+
+    def __init__(self, k):
+        self.factor, self.range = k, (-1 / k, 1 / k)
+
+    def forward(self, z):
+        return np.tanh(self.factor * z) / self.factor
+
+    def derivative(self, z):
+        return 1 - np.tanh(self.factor * z) ** 2
+
+    def integral(self, z):
+        return (np.logaddexp(self.factor * z, -self.factor * z) - np.log(2)) / self.factor
+
+
+def test_layers_that_look_alike_are_checked_each():
+    layers = [ml.Linear(3, 4), ScaledTanh(2.0), ml.Linear(4, 4), ScaledTanh(1.0), ml.Linear(4, 2)]
+    net = ml.Network(layers, ml.SquaredError(), seed=0)
+    assert repr(layers[1]) == repr(layers[3])
+    assert not ml.verify(net).passed

@@ -671,3 +671,52 @@ class ShuffledBack(Shuffled):
 def test_a_permutation_is_tried_on_more_than_four_channels():
     assert not ml.verify(Shuffled()).passed
     assert ml.verify(ShuffledBack()).passed
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.005, 0.01, 0.99, 0.995])
+def test_dropout_of_any_rate_is_accepted(rate):
+    report = ml.verify(ml.Dropout(rate))
+    assert report.passed, report
+
+
+def test_a_wide_batch_norm_is_accepted():
+    assert ml.verify(ml.BatchNorm(201)).passed
+
+
+class Exponential(ml.Activation):
+    range = (0.0, np.inf)
+
+    def forward(self, z):
+        return np.exp(z)
+
+    derivative = integral = forward
+
+
+class NaiveSoftplus(ml.Activation):
+    def forward(self, z):
+        return np.log(1 + np.exp(z))
+
+    def derivative(self, z):
+        return 1 / (1 + np.exp(-z))
+
+
+def test_what_grows_exponentially_may_overflow_and_what_need_not_may_not():
+    assert ml.verify(Exponential()).passed
+    assert any("overflows" in check.reason for check in ml.verify(NaiveSoftplus()).failures)
+
+
+class Standardised(ml.Transfer):
+    """Without ε: 0/0 where all entries of a sample are equal."""
+
+    def apply(self, z, training=False, rng=None):
+        return (z - z.mean(axis=-1, keepdims=True)) / z.std(axis=-1, keepdims=True), None
+
+    def adjoint(self, z, a, aux, g):
+        return (g - g.mean(axis=-1, keepdims=True) - a * (g * a).mean(axis=-1, keepdims=True)) / z.std(
+            axis=-1, keepdims=True)
+
+
+def test_nan_where_all_entries_are_equal_is_told_as_such():
+    reasons = [check.reason for check in ml.verify(Standardised()).failures]
+    assert any("0/0" in reason for reason in reasons), reasons
+    assert not any("it should be shared" in reason for reason in reasons), reasons
