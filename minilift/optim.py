@@ -344,9 +344,9 @@ class Optimizer(Settings):
         if self._buffers is not None and self._signature[1:] != (dtype, shapes):
             raise self._misfit(dtype, shapes)
 
-    def _misfit(self, dtype, shapes):
+    def _misfit(self, dtype, shapes, where=""):
         return ValueError(f"{type(self).__name__}: the buffers belong to parameters of dtype {self._signature[1]} and "
-                          f"shapes {list(self._signature[2])}, got dtype {dtype} and shapes {list(shapes)}; "
+                          f"shapes {list(self._signature[2])}, got dtype {dtype} and shapes {list(shapes)}{where}; "
                           "call reset() to start anew")
 
     def _begin_step(self, rate):
@@ -421,7 +421,7 @@ class Optimizer(Settings):
         elif self._signature == (None, *signature[1:]):  # loaded; these parameters say where to
             self._buffers = [[xp.asarray(buffer) for buffer in buffers] for buffers in self._buffers]
         else:
-            raise self._misfit(*signature[1:])
+            raise self._misfit(*signature[1:], ", on another backend" * (self._signature[1:] == signature[1:]))
         self._signature = signature
         largest = max([parameter.size for parameter in parameters], default=0)
         self._scratch = xp.empty(min(BLOCK, largest) if xp is np else largest, dtype=dtype)

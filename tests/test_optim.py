@@ -2,11 +2,13 @@
 
 import copy
 import math
+import sys
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import strict_cupy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -422,3 +424,13 @@ def test_the_size_of_a_direction_is_nothing_to_muon_even_where_its_square_leaves
     theta = np.zeros((2, 3), np.float32)
     Muon(1.0).step([theta], [(size * np.eye(2, 3)).astype(np.float32)])
     assert np.abs(np.diag(theta)).min() > 0.6
+
+
+def test_an_optimizer_that_meets_another_backend_says_so(monkeypatch):
+    for name, module in strict_cupy.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    device = sys.modules["cupy"].asarray(np.ones(3))
+    optimizer = Adam()
+    optimizer.step([np.ones(3)], [np.ones(3)])
+    with pytest.raises(ValueError, match="on another backend"):
+        optimizer.step([device], [device])

@@ -87,8 +87,7 @@ class Conv2d(Map):
 
     def initial_theta(self, rng):
         """Draw θ with NumPy's generator `rng`, as float64."""
-        return draw_theta(rng, self.init, self.n_in, self.c_out, fan_in=self.n_in,
-                          fan_out=self.kernel**2 * self.c_out)
+        return draw_theta(rng, self.init, self.n_in, self.c_out, fan_in=self.n_in, fan_out=self.kernel**2 * self.c_out)
 
     def output_shape(self, input_shape):
         """Shape (H', W', c_out) of one output sample for one input image of shape (H, W, c_in)."""

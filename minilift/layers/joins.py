@@ -82,8 +82,7 @@ class OfNames(Join):
         names = sequence(what, sources, "names") if several else [sources]
         if not names:
             raise ValueError(f"{what} must hold the name of at least one value, got none")
-        self.sources = tuple([checked_name(f"{what}[{k}]" if several else what, name)
-                              for k, name in enumerate(names)])
+        self.sources = tuple([checked_name(f"{what}[{k}]" if several else what, name) for k, name in enumerate(names)])
 
     def settings(self):
         """Return the names: a single one as it is, several as a list."""

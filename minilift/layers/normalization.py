@@ -111,12 +111,12 @@ class BatchNorm(Transfer):
 
     def statistics(self, z):
         """Return mean and biased variance of each channel, over batch and pixels, and the number of values in each."""
-        axes = tuple(range(z.ndim - 1))
-        return z.mean(axis=axes), z.var(axis=axes), z.size // self.channels
+        mean = self.mean(z)
+        return mean, self.mean((z - mean) ** 2), z.size // self.channels
 
     def mean(self, x):
-        """Return the mean of each channel over batch and pixels."""
-        return x.mean(axis=tuple(range(x.ndim - 1)))
+        """Return the mean of each channel over batch and pixels; a long sum in float32 would err in one direction."""
+        return x.mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64).astype(x.dtype, copy=False)
 
     def adjoint(self, z, a, aux, g):
         """Return the derivative at z, transposed, applied to g; in training, mean and variance depend on z too."""

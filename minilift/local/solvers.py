@@ -30,7 +30,7 @@ from minilift.support.arguments import (
     whole_number,
     wrong_class,
 )
-from minilift.support.backend import array_module, in_cache, spd_inverse, to_numpy
+from minilift.support.backend import all_finite, array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
 TRUSTED = {"float32": 8e-5, "float64": 1e-9}  # relative error up to which the quick direct solve is accepted
@@ -500,6 +500,8 @@ def newton(problem, tolerance):
     positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
+    if not all_finite(careful.z):
+        raise ArithmeticError("newton: the values of a map are not finite: its inputs or weights are too large")
     if not problem.damping and not has_minimiser(careful):
         raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
                                "infinity")

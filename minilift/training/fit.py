@@ -255,8 +255,8 @@ class Run:
                 if mistaken or (self.ranks is not None and not self.ranks.team.meet(ERROR)):
                     raise  # the others wait for this rank
                 return Divergence(epoch, self.steps, not_finite(net), self.first(f"{self.method!r}: {error}"))
-            self.net.commit(state)
             self.optimizer.step(net.parameters, directions)
+            self.net.commit(state)  # after the step, which may be refused
             self.steps += 1
             losses.append(loss)
             if bar is not None and bar.update():

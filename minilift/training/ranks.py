@@ -346,8 +346,8 @@ class SharedBatchNorm(BatchNorm):
 
     def mean(self, x):
         """Return the mean of each channel over the rows of all ranks."""
-        total = self.share.team.sum(x.sum(axis=tuple(range(x.ndim - 1))), overwrite=True)
-        return total / x.dtype.type(self.values(x))
+        own = x.sum(axis=tuple(range(x.ndim - 1)), dtype=np.float64)
+        return (self.share.team.sum(own, overwrite=True) / self.values(x)).astype(x.dtype, copy=False)
 
 
 class SharedLoss:

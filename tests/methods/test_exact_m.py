@@ -270,3 +270,20 @@ def test_data_that_are_not_finite_are_divergence_not_a_step(rng):
     z_k = rng.standard_normal((4, 2))
     with np.errstate(invalid="ignore"), pytest.raises(ArithmeticError, match="not finite"):
         newton(LocalProblem(Gram(a), z_k, MatchingLoss(ml.Tanh(), z_k, 0.1 * z_k), 1.0), 1e-10)
+
+
+def test_a_value_that_is_not_finite_ends_newtons_method():
+    """It softened the problem for ever: a scale of inf stays inf."""
+    a, z, g = np.array([[1.0], [2.0]]), np.array([[np.inf], [0.0]]), np.array([[0.0], [0.1]])
+    problem = LocalProblem(ml.Linear(1, 1).gram(a), z, MatchingLoss(ml.Tanh(), z, g), 0.1)
+    with pytest.raises(ArithmeticError, match="the values of a map are not finite"):
+        ml.solvers.newton(problem, 1e-10)
+
+
+def test_values_that_overflow_below_saturated_units_end_a_run_as_divergence():
+    net = ml.mlp([2, 3, 2], activation="tanh")
+    net.theta[1] = np.ones((3, 3))
+    X, y = np.array([[3e38, 3e38], [1, 1], [-1, 0.5], [0.2, -1]], np.float32), np.array([0, 1, 0, 1])
+    method = ml.LocoProp("M", 1.0, "exact", eta=0.1)
+    history = ml.fit(net, (X, y), method, ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
+    assert "not finite" in str(history.diverged)

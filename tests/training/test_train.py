@@ -987,3 +987,26 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_before_the_first_epoch(
                callbacks=lambda row, net, history: rows.append(row), checkpoint=tmp_path / f"{'x' * 250}.npz")
     assert not rows
     assert not list(tmp_path.iterdir())
+
+
+# ---- settings and refusals in the middle of a run
+
+def test_a_setting_that_is_assigned_as_a_number_of_numpy_promotes_no_float32_network():
+    net, data, method = ml.mlp([64, 16, 10]), ml.datasets.digits(), ml.PredictiveCoding()
+    for rate in np.linspace(0.05, 0.1, 2):
+        method.rate = rate
+        ml.fit(net, data, method, ml.SGD(0.1), epochs=1, progress=False)
+    assert type(method.rate) is float
+    norm = ml.BatchNorm(3)
+    norm.momentum = np.float64(0.2)
+    assert type(norm.momentum) is float
+
+
+def test_a_step_that_is_refused_leaves_the_running_statistics_as_they_were():
+    net, kept = ml.Network([ml.Linear(2, 4), ml.BatchNorm(4), ml.Tanh(), ml.Linear(4, 2)]), []
+    rate = ml.SGD(lambda epoch: 0.1 if epoch < 1 else np.nan)
+    with pytest.raises(ValueError, match=r"lr\(1\) must be at least 0 and finite"):
+        ml.fit(net, ml.datasets.moons(100), "backprop", rate, epochs=3, progress=False,
+               callbacks=lambda row, net, history: kept.append(net.state_dict()))
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, kept[-1][name], name)
