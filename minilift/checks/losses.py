@@ -337,7 +337,9 @@ def loss_in_any_layout(loss, case):
     def per_weight(z, y):
         return case.call(loss.gradient, z, y) / loss.weight(len(z))
 
-    each = of_each_sample(lambda rows: per_weight(case.z[rows], case.y[rows]), np.arange(len(case.z)))
+    few = np.resize(np.arange(len(case.z)), max(len(case.z), 3))  # of one sample three, of other sizes
+    z, y = case.z[few] * np.linspace(0.5, 1.5, len(few))[:, None], case.y[few]
+    each = of_each_sample(lambda rows: per_weight(z[rows], y[rows]), np.arange(len(few)))
     only_if(each.holds, "its samples are coupled, or weight(N) is not that of its gradient")
     return by_rows_and_layout({"the gradient": per_weight}, [case.z, case.y])
 

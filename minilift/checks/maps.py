@@ -110,7 +110,7 @@ def join_adjoint(join, case):
 def join_states_its_shape(join, case):
     got = case.call(lambda *v: join.forward(None, *v), *case.values).shape[1:]
     stated = tuple(join.output_shape(*(value.shape[1:] for value in case.values)))
-    return nothing_of([f"output_shape says {stated}, forward returns samples of shape {got}"] * (stated != got),
+    return nothing_of(["output_shape says another shape than forward returns"] * (stated != got),
                       "shapes are whole numbers")
 
 

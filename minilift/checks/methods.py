@@ -352,6 +352,8 @@ def keeps_float32(claimed, case):
     largest = max(solved_anew(told, case.theta[l]) for l in case.net.maps)
     allowed = 1e-4 * size + 100 * rounding + 50 * np.finfo(np.float32).eps * largest
     other = not np.max(abs(flat(steps) - right)) <= allowed and fits(own, doubled)  # NaN too
+    if other and not np.all(np.isfinite(flat(steps))):
+        return nothing_of(["right in float64, its float32 steps are not finite (NaN or inf)"], why)
     return nothing_of(["right in float64, its float32 steps are others than those of `like`: a number, or a branch, "
                        "for that dtype"] * bool(other), why)
 

@@ -347,9 +347,9 @@ def krylov(block, power=1):
     d, r, p = 0 * slope, slope, slope
     for _ in range(3):
         square = (r * r).sum(axis=0)
-        step = p * square / np.maximum((p * (M @ p)).sum(axis=0), 1e-300)
+        step = p * square / np.maximum((p * (M @ p)).sum(axis=0), 1e-30)
         d, r = d + step, slope - M @ (d + step)
-        p = r + p * (np.maximum((r * r).sum(axis=0), 1e-300) / np.maximum(square, 1e-300)) ** power
+        p = r + p * (np.maximum((r * r).sum(axis=0), 1e-30) / np.maximum(square, 1e-30)) ** power
     return d
 
 

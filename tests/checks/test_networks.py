@@ -42,7 +42,7 @@ def test_a_batch_norm_over_two_samples_is_no_mistake():
 def test_joins_hold(join):
     report = ml.verify(join)
     assert report.passed
-    assert len(report.checks) == 3
+    assert len(report.checks) == 5
 
 
 @pytest.mark.parametrize("seed", [31, 35])
