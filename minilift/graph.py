@@ -210,8 +210,7 @@ def check_shapes(wiring, input_shape=None):
                              f"{shapes[2 * wiring.inputs[first][0]]} and {shapes[2 * j]}; a shared map takes one")
     if len(shapes[-1]) != 1:
         raise ValueError(f"Network: the last map must give vectors, (N, n), but {phi[-1]!r} gives "
-                         f"{shape_text(shapes[-1])}; "
-                         "end with Flatten() and a Linear map")
+                         f"{shape_text(shapes[-1])}; end with Flatten() and a Linear map")
     return shapes
 
 

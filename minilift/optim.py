@@ -229,6 +229,7 @@ class Optimizer(Settings):
 
     shown_always: tuple[str, ...] = ("lr", "weight_decay")
     slots: dict[str, float] = {}
+    __setattr__: Any = object.__setattr__  # quick, for every step; updates in place promote no array
 
     def __init__(self, lr: float | Callable[[int], float], weight_decay: float = 0.0) -> None:
         name = type(self).__name__

@@ -95,6 +95,8 @@ def run(arguments):
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
     note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
     seed = arguments.seed
+    files = [getattr(module, "__dict__", {}).get(USERS_FILE) for module in [*sys.modules.values()]]
+    sys.path.extend(str(Path(file).resolve().parent) for file in files if file)  # for imports inside their functions
     report = all_checked(seed, arguments.jobs) if thing is None else verify(thing, seed=seed, **options)
     print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1
@@ -224,7 +226,6 @@ def run_file(path):
         sys.dont_write_bytecode = writes
         with contextlib.suppress(ValueError):  # the file may have changed the list
             sys.path.remove(str(path.parent))
-    sys.path.append(str(path.parent.resolve()))  # the last one, for imports inside its functions
     return module
 
 

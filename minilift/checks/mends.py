@@ -54,7 +54,7 @@ PACKAGE = str(Path(__file__).resolve().parents[1])
 FOREIGN = (*{os.path.join(path, "") for path in (
     *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages(),
     site.getusersitepackages(), PACKAGE)}, "<frozen", "<string")
-HELD = (dict, list, set, collections.deque, np.random.Generator, np.random.RandomState)  # may be a memory: copied
+HELD = (dict, list, set, collections.deque, np.random.Generator)  # what may be a memory, and is copied
 HARM = frozenset(("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.system", "os.kill", "os.link", "os.symlink",
                   "shutil.rmtree", "shutil.move", "subprocess.Popen", "socket.connect"))  # audit events
 SEARCHING: set[int] = set()  # threads in which copies are run

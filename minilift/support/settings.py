@@ -73,8 +73,9 @@ class Settings:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep a NumPy number that is assigned to a setting as a Python number, which promotes no float32 array."""
-        is_setting = isinstance(value, np.generic) and name in arguments_of(type(self))
-        super().__setattr__(name, value.item() if is_setting else value)
+        if isinstance(value, np.generic) and name in arguments_of(type(self)):  # type: ignore[arg-type]
+            value = value.item()
+        super().__setattr__(name, value)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Return how copy and pickle make a copy: without arguments, which are not required in that case."""

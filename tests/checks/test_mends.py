@@ -1158,3 +1158,29 @@ def test_a_share_is_of_the_settings_own_default():
     told = {edit.told() for edit in edits_of(node, {})}
     assert any("1 - tau" in new for _, new in told)
     assert not any("1 - steps" in new for _, new in told)
+
+
+FILE_WITH_A_NETWORK = """
+import minilift as ml
+class Patch(ml.Linear):
+    pass
+net = ml.Network([Patch(3, 4), ml.Tanh(), Patch(4, 2)], loss=ml.SquaredError())
+def step(block):
+    assert isinstance(block.phi, Patch)
+    return block.phi.adjoint_theta(block.a, block.g)
+def late(block):
+    import beside_the_file
+    return 2 * beside_the_file.HALF * block.phi.adjoint_theta(block.a, block.g)
+"""
+
+
+@pytest.mark.parametrize("words", [["late", "--like", "backprop"], ["step", "--net", "net", "--like", "backprop"]],
+                         ids=["imports inside a function", "a network of the same file"])
+def test_a_file_is_run_once_and_finds_what_lies_beside_it(words, tmp_path, monkeypatch, capsys):
+    from minilift import cli
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_the_file.py").write_text("HALF = 0.5")
+    path = tmp_path / "with_a_network.py"
+    path.write_text(FILE_WITH_A_NETWORK)
+    named = [f"{path}:{word}" if word in ("late", "step", "net") else word for word in words]
+    assert cli.main(["verify", *named]) == 0, capsys.readouterr().out
