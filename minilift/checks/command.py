@@ -95,11 +95,22 @@ def run(arguments):
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
     note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
     seed = arguments.seed
-    files = [getattr(module, "__dict__", {}).get(USERS_FILE) for module in [*sys.modules.values()]]
-    sys.path.extend(str(Path(file).resolve().parent) for file in files if file)  # for imports inside their functions
-    report = all_checked(seed, arguments.jobs) if thing is None else verify(thing, seed=seed, **options)
-    print(report.to_json() if arguments.json else report)
+    with folders_of_files():
+        report = all_checked(seed, arguments.jobs) if thing is None else verify(thing, seed=seed, **options)
+        print(report.to_json() if arguments.json else report)
     return 0 if report.passed else 1
+
+
+@contextlib.contextmanager
+def folders_of_files():
+    """Let imports inside the functions of the user's files find what lies beside these."""
+    files = [getattr(module, "__dict__", {}).get(USERS_FILE) for module in [*sys.modules.values()]]
+    before = sys.path[:]
+    sys.path.extend(str(Path(file).resolve().parent) for file in files if file)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def all_checked(seed, jobs=None):
