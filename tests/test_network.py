@@ -11,6 +11,7 @@ from conftest import read_only
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import LOSSES, assert_close, cases, random_case
+from transfers import ScaleShift
 
 import minilift as ml
 from minilift.layers.activations import Composition
@@ -475,33 +476,9 @@ def test_targets_of_one_column_are_told_the_missing_axis():
 
 # ---- parameters of other layers, and what is assigned
 
-class ScaleShift(ml.Transfer):
-    """A user's transfer with parameters, and no running statistics."""
-
-    def __init__(self, channels):
-        self.channels, self.scale_shift = channels, np.stack([np.full(channels, 0.5), np.ones(channels)])
-
-    @property
-    def parameters(self):
-        return [self.scale_shift]
-
-    def on_backend(self, xp, dtype):
-        owned = ScaleShift(self.channels)
-        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
-        return owned
-
-    def apply(self, z, training=False, rng=None):
-        return self.scale_shift[0] * z + self.scale_shift[1], z
-
-    def adjoint(self, z, a, aux, g):
-        return g * self.scale_shift[0]
-
-    def gradients(self, aux, g):
-        return [np.stack([(g * aux).sum(axis=0), g.sum(axis=0)])]
-
-
 def test_a_network_with_a_users_parameters_is_loaded_as_it_was_saved(tmp_path):
     net = ml.Network([ml.Linear(4, 6), ScaleShift(6), ml.Linear(6, 3)])
+    net.layers[1].scale_shift[...] = 0.5
     assert net.dtype == np.float32
     net.save(tmp_path / "net.npz")
     assert ml.load(tmp_path / "net.npz", layers=[ScaleShift]) == net

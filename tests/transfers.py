@@ -14,3 +14,30 @@ class Swish(ml.Activation):
     def derivative(self, z):
         s = 1 / (1 + np.exp(-z))
         return s + z * s * (1 - s)
+
+
+class ScaleShift(ml.Transfer):
+    """A trained scale and shift, and nothing that evaluation would keep of training."""
+
+    def __init__(self, channels):
+        self.channels = channels
+        self.scale_shift = np.stack([np.ones(channels), np.zeros(channels)])
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+    def on_backend(self, xp, dtype):
+        owned = type(self)(self.channels)
+        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        return owned
+
+    def apply(self, z, training=False, rng=None):
+        scale, shift = self.scale_shift
+        return scale * z + shift, (z, scale.copy())
+
+    def adjoint(self, z, a, aux, g):
+        return g * aux[1]
+
+    def gradients(self, aux, g):
+        return [np.stack([(g * aux[0]).sum(axis=0), g.sum(axis=0)])]

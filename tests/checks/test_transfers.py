@@ -5,6 +5,7 @@ and pieces, in what it draws, keeps and trains, are found, and the reason says w
 import numpy as np
 import pytest
 from told import Plant, changed, is_found_and_named, is_named_with, reasons, tells
+from transfers import ScaleShift
 
 import minilift as ml
 
@@ -378,38 +379,9 @@ def test_parts_that_are_wrong_at_ties_or_far_out_or_never_draw(thing, said):
     assert said in reasons(report)
 
 
-class ScaleShift(ml.Transfer):
-    """A trained scale and shift, and nothing that evaluation would keep of training."""
-
-    mean = False
-
-    def __init__(self, channels):
-        self.channels = channels
-        self.scale_shift = np.stack([np.ones(channels), np.zeros(channels)])
-
-    @property
-    def parameters(self):
-        return [self.scale_shift]
-
-    def on_backend(self, xp, dtype):
-        owned = type(self)(self.channels)
-        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
-        return owned
-
-    def apply(self, z, training=False, rng=None):
-        scale, shift = self.scale_shift
-        return scale * z + shift, (z, scale.copy())
-
-    def adjoint(self, z, a, aux, g):
-        return g * aux[1]
-
-    def gradients(self, aux, g):
-        rows = len(g) if self.mean else 1
-        return [np.stack([(g * aux[0]).sum(axis=0), g.sum(axis=0)]) / rows]
-
-
 class MeanScaleShift(ScaleShift):
-    mean = True
+    def gradients(self, aux, g):
+        return [super().gradients(aux, g)[0] / len(g)]
 
 
 def with_transfer(sigma):

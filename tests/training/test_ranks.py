@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ranks import on_ranks
+from transfers import ScaleShift
 
 import minilift as ml
 from minilift.cli import main
@@ -120,33 +121,8 @@ def test_three_ranks_train_what_one_process_trains(name):
     assert distance(plain(), moved) > 1e-6, "nothing was trained"
 
 
-class Scale(ml.Transfer):
-    """A user's transfer with parameters."""
-
-    def __init__(self, channels):
-        self.channels, self.scale_shift = channels, np.stack([np.ones(channels), np.zeros(channels)])
-
-    @property
-    def parameters(self):
-        return [self.scale_shift]
-
-    def on_backend(self, xp, dtype):
-        owned = Scale(self.channels)
-        owned.scale_shift = xp.array(self.scale_shift, dtype=dtype)
-        return owned
-
-    def apply(self, z, training=False, rng=None):
-        return self.scale_shift[0] * z + self.scale_shift[1], z
-
-    def adjoint(self, z, a, aux, g):
-        return g * self.scale_shift[0]
-
-    def gradients(self, aux, g):
-        return [np.stack([(g * aux).sum(axis=0), g.sum(axis=0)])]
-
-
 def with_own_parameters():
-    return ml.Network([ml.Linear(12, 20), Scale(20), ml.ReLU(), ml.Linear(20, 4)], seed=2, dtype=np.float64)
+    return ml.Network([ml.Linear(12, 20), ScaleShift(20), ml.ReLU(), ml.Linear(20, 4)], seed=2, dtype=np.float64)
 
 
 @pytest.mark.parametrize("name", ["backprop", "exact"])
