@@ -241,10 +241,15 @@ def loss_is_convex(loss, case):
 
 
 def falls_far_out(loss, case):
-    """Whether the mean of a loss over both sides keeps falling far out, rather than levelling off."""
-    near, far = (2 * case.value(loss, 0 * case.z) - case.value(loss, -t * case.z) - case.value(loss, t * case.z)
-                 for t in (30.0, 300.0))
-    return bool(near > 0 and far > 5 * near)
+    """Whether the mean of a loss over both sides keeps falling far out, rather than levelling off, whatever the targets.
+
+    A loss for positive targets, or for shares, may well be concave for others, and need not refuse these.
+    """
+    def falls(y, t):
+        return 2 * case.loss_value(loss, 0 * case.z, y) - sum(case.loss_value(loss, s * t * case.z, y) for s in (-1, 1))
+
+    kinds = (case.y,) if case.y.ndim == 1 else (case.y, 1 / (1 + np.exp(-case.y)), 1 + abs(case.y), np.sign(case.y))
+    return all(falls(y, 30.0) > 0 and falls(y, 300.0) > 5 * falls(y, 30.0) for y in kinds)
 
 
 def states_convex(loss):

@@ -381,6 +381,31 @@ def test_a_loss_whose_sign_is_wrong_is_found():
     assert "it is concave: its sign is wrong" in reasons(ml.verify(Negative()))
 
 
+class Gamma(ml.Loss):
+    """For positive targets; of others it is concave, and it does not refuse them."""
+
+    def value_per_sample(self, z, y):
+        return (z + y * np.exp(-z)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (1 - y * np.exp(-z))
+
+
+class Shares(ml.Loss):
+    """For targets in [0, 1], in which a large one counts three times."""
+
+    def value_per_sample(self, z, y):
+        return ((1 + 2 * y) * np.logaddexp(0, -z) + (1 - y) * z).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return ((1 + 2 * y) / (1 + np.exp(-z)) - 3 * y) * self.weight(len(z))
+
+
+@pytest.mark.parametrize(("loss", "seed"), [(Gamma(), 2), (Shares(), 0), (Shares(), 8)])
+def test_a_loss_for_some_targets_may_be_concave_for_others(loss, seed):
+    ml.verify(loss, seed=seed).raise_for_failures()
+
+
 class WeightsForgotten(ml.SquaredError):
     """The value weighs outputs, the gradient does not."""
 
