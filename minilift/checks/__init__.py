@@ -358,8 +358,8 @@ def method_mends(thing, checks, seed, backend, net, X, y, like, objective):
     def posed(other):
         return claimed_of(other, like, objective), taken
 
-    def verified(other, *_):
-        return method_checks(other, seed, backend, net, X, y, like, objective, cases)
+    def verified(other, more=0, _=1.0):
+        return method_checks(other, seed + more, backend, net, X, y, like, objective, None if more else cases)
 
     def steps_alike(other):
         """Whether another method's steps equal those of this one, for which nobody has said what they should be.
@@ -392,21 +392,33 @@ def is_told(thing, like, objective):
 
 
 @np.errstate(all="ignore")
-def part_mends(kind, thing, checks, seed, backend, shape=None):
-    """Return the edits of a map, a transfer, a loss, a claim, or a network's parts that make all claims hold."""
+def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
+    """Return the edits of a map, a transfer, a loss, a claim, or a network's parts that make all claims hold.
+
+    `others` are layers of the same class, with the shapes of their samples, of which all claims must hold too.
+    """
     if kind == "network":
         shapes = input_shapes(thing)
         failing = {check.subject for check in checks if check.passed is False}
-        found = [part_mends(kind_of(part), part, [check for check in checks if check.subject == repr(part)], seed,
-                            backend or thing.backend, shapes.get(repr(part)))
-                 for part in parts_of(thing) if repr(part) in failing]
+        alike = {type(part): [other for other in parts_of(thing) if type(other) is type(part)]
+                 for part in parts_of(thing) if repr(part) in failing}  # one edit must mend all layers of a class
+        found = []
+        for parts in alike.values():
+            part = next(part for part in parts if repr(part) in failing)
+            found.append(part_mends(kind_of(part), part, [check for check in checks if check.subject == repr(part)],
+                                    seed, backend or thing.backend, shapes.get(repr(part)),
+                                    [(other, shapes.get(repr(other))) for other in parts if other is not part]))
         looked = [mends for mends in found if mends is not None]
-        return list(dict.fromkeys(itertools.chain(*looked))) if looked else None  # several layers may be of one class
-    problem = partial(Problem, thing, failed_of(kind, checks), checks=checks,
-                      verified=lambda other, more=0, scale=1.0: checks_of(
-                          with_numbers(other, scale), seed + more, backend, shape=shape))
+        return list(itertools.chain(*looked)) if looked else None
+
+    def verified(other, more=0, scale=1.0):
+        pairs = [(with_numbers(other, scale), shape), *((of_class(one, type(other)), its) for one, its in others)]
+        return [check for one, its in pairs for check in checks_of(one, seed + more, backend, shape=its)]
+
+    problem = partial(Problem, thing, failed_of(kind, checks), checks=checks, verified=verified)
     try:
-        subject, cases = posed_of(kind, thing, seed, backend, shape)
+        used = tried(copy.deepcopy, thing) if kind in CASES else thing  # problems leave the thing in another state
+        subject, cases = posed_of(kind, thing if used is None else used, seed, backend, shape)
     except Exception:  # it cannot even be run; perhaps it can be once it is mended
         return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
     if kind in CASES:
@@ -418,6 +430,13 @@ def part_mends(kind, thing, checks, seed, backend, shape=None):
         given = {"is_same": lambda other: all(before <= after for case in cases for before, after in zip(
             sweeps.does(case), sweeps.does(replace(case, thing=other))))}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
+
+
+def of_class(thing, cls):
+    """Return a copy of a thing as an instance of another version of its class."""
+    thing = copy.copy(thing)
+    thing.__class__ = cls
+    return thing
 
 
 def with_numbers(thing, scale):

@@ -105,8 +105,7 @@ def no_gradient_reasons(case, x):
         return []
     sides = w @ one.value, v @ other.value
     size = np.linalg.norm(one.value) * np.linalg.norm(w) + np.linalg.norm(other.value) * np.linalg.norm(v)
-    why = "as where a matrix is not transposed, a dependence left out, or a sum taken along another axis"
-    return [f"it is the gradient of no function, its derivative is not symmetric, {why}"] * bool(
+    return ["it is the gradient of no function: its derivative is not symmetric"] * bool(
         abs(sides[0] - sides[1]) > 1e-3 * size)
 
 
@@ -158,10 +157,22 @@ def formula_is_reference(thing, case):
         return vector(result_of(other)) - vector(other.run("reference"))
 
     def reasons():
-        return [*finding.reasons, *altered_reasons(case, is_right_of), *sign_reasons(
-            case, plain(got), plain(expected))] or order_reasons(case) or depends_reasons(case, defect)
+        return [*cut_to_whole_reasons(
+            case, lambda other: plain(result_of(other)), plain(expected)), *finding.reasons, *altered_reasons(
+            case, is_right_of), *sign_reasons(case, plain(got), plain(expected))] or order_reasons(
+            case) or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
+
+
+def cut_to_whole_reasons(case, result, expected):
+    """Return whether a result would be right if arrays of whole numbers were given as floats."""
+    whole = [name for name, value in case.values.items() if isinstance(value, np.ndarray) and value.dtype.kind in "iu"]
+    for name in whole:
+        other = tried(result, replace(case, values={**case.values, name: case.values[name] * 1.0}))
+        if other is not None and fits(other, expected):
+            return [f"{name} holds whole numbers, and so does what is made like it: results written there are cut"]
+    return []
 
 
 def rounding_of(case):

@@ -241,7 +241,7 @@ def loss_is_convex(loss, case):
 
 
 def falls_far_out(loss, case):
-    """Whether the mean of a loss over both sides keeps falling far out, rather than levelling off, whatever the targets.
+    """Whether the mean of a loss over both sides keeps falling far out, rather than levelling off, for all targets.
 
     A loss for positive targets, or for shares, may well be concave for others, and need not refuse these.
     """

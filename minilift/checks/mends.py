@@ -494,7 +494,7 @@ def searched(problem, failed, own, sources, ran, until):
     apart = (mending(problem, [one], own, sources, edits, until) for one in failed[1:] if one[0].source != "convention")
     for edit, source, codes, *_ in itertools.chain(partial, *apart) if not found else ():
         left = left_by(problem, own, codes)
-        if left is not None:
+        if left is not None and not is_by_chance(problem, own, codes, sources, left):
             return [told(edit, source, left)]
         if Guard.spent() > until:
             break
@@ -741,21 +741,21 @@ def left_by(problem, own, codes):
         return None
 
 
-def is_by_chance(problem, own, codes, sources):
-    """Whether an edit mends only by chance: with other numbers or problems the same claims fail, and it does not help.
+def is_by_chance(problem, own, codes, sources, left=0):
+    """Whether an edit mends only by chance: with other numbers or problems the same claims fail, more than are `left`.
 
     So it is with b for b² where b is 1, or an edit that works for most draws.
     """
     plain, begun = {source.function: source.plain for source in sources}, Guard.spent()
     Guard.until = begun + LAST
-    for more, scale in itertools.product((1, 2, 3), (SMALLER, 1.0)) if problem.is_whole else ():
+    for more, scale in itertools.product((1, 2, 3), (SMALLER, 1.0)) if problem.is_whole else [(1, 1.0)]:
         try:
             with Asked.only(measured=True):
                 before, after = (problem.verified(own.copied(each, scale), more, scale) for each in (plain, codes))
         except STOPPED:  # with other numbers anything may happen
             continue
-        fails = any(check.passed is False and math.isfinite(check.number) for check in after)  # measurably
-        if fails and failing_of(before) == failing_of(problem.checks):
+        fails = sum(check.passed is False and math.isfinite(check.number) for check in after)  # measurably
+        if fails > left and (left or failing_of(before) == failing_of(problem.checks)):
             return True
         if Guard.spent() - begun > 5 * ONCE:
             break
@@ -775,6 +775,8 @@ def still_failing(before, after):
               and check.claim != RUNS}
     wanted = {name for name, check in judged.items() if check.passed or math.isfinite(check.number)}
     # a claim that could not even be measured before may turn out not to be made at all
+    if any(name.startswith("it is a function of") for name, _ in failing):
+        return None  # what else holds of it may do so by chance
     if not holding or not wanted <= failing.keys() | holding.keys() or not failing.keys() <= judged.keys():
         return None
     alike = all(not judged[name].passed and (number == judged[name].number or math.isclose(

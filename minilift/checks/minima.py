@@ -169,13 +169,20 @@ def argmin_reasons(case, u, probed):
                          "point, as of another singular vector or sign"] * bool(near.bent or not near.excess)
     if near.bent:
         return [f"it is {near.bent}, no minimum: only the slope vanishes there"]
-    if not near.excess:
+    if not near.excess and not falls_towards(case, u, probed.where):
         return ["it is a local minimiser, not the global one"]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
     seen = [*(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
+    if not seen and not np.any(u):
+        return ["it is zero, which is the minimiser in other problems"]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
+
+
+def falls_towards(case, u, lower):
+    """Whether an energy falls at once on the way to a lower point, which short probes miss in a narrow cone."""
+    return lower is not None and case.at(u + 1e-4 * (lower - u)) < case.at(u)
 
 
 def maximum_reasons(case, u, probed):

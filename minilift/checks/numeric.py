@@ -483,11 +483,23 @@ def seen_reasons(got, expected):
                 yield f"each {what} is off by a factor of its own"
     if np.any(zero) and not np.any(wrong & ~zero):
         yield "some entries should be zero, as where a mask is missing, or a threshold is wrong"
+    yield from place_reasons(wrong)
     inside = wrong[:, 1:-1, 1:-1] if got.ndim == 4 else np.zeros(0)
     if inside.size and not np.any(inside) and (1 - inside.size / wrong.size) ** wrong.sum() < 1e-3:
         yield "it is wrong at the border of the images alone: their padding"
     if np.any(wrong) and not np.any(got[wrong]) and not wrong.all():
         yield "some entries are zero, the others right, as where a part is left out"
+
+
+def place_reasons(wrong):
+    """Yield whether only the first or the last entry, row or column of an array is wrong, or right."""
+    for axis, what in enumerate({1: ("entry",), 2: ("row", "column")}.get(wrong.ndim, ())):
+        bad = wrong.any(axis=1 - axis) if wrong.ndim == 2 else wrong
+        for one, state in ((bad, "wrong"), (~bad, "right")) if len(bad) > 1 else ():
+            if one.sum() == 1 and (one[0] or one[-1]):
+                yield Guess(f"only the {'first' if one[0] else 'last'} {what} is {state}")
+            if one.sum() == 2 < len(one) - 1 and one[0] and one[-1]:
+                yield Guess(f"only the first and the last {what} are {state}")
 
 
 def fitted_factor(got, expected):

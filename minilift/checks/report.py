@@ -3,6 +3,7 @@ r"""What `verify` reports: claims, the numbers measured for them, and the `Repor
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import itertools
 import json
@@ -24,9 +25,9 @@ NO_REASON = "none of the usual mistakes fits"
 VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # beginnings of texts compatible with any reason
 # Beginnings of reasons that say where numbers are wrong, or what they look like, but not why: reported as seen.
 SEEN = ("it is wrong", "it is right", "it is nearly", "it is zero", "it is not finite", "its entries are",
-        "some entries", "the sign of some", "each row is", "each column is", "each sample is", "only the last",
+        "some entries", "the sign of some", "each row is", "each column is", "each sample is", "only the",
         "all entries are", "what is wrong", "the step of map", "it is the gradient of no function", "it rests where",
-        "a sweep increases")
+        "a sweep increases", "it leads up")
 MOST = 0.6  # share of these problems that a mistake must explain to be named; a `Guess` is tested on as many again
 DECIDED = 1 / 4  # share of the problems that must be decided
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
@@ -356,14 +357,30 @@ def check_claim(claim, thing, subject, cases):
     reason = common_reason(told, len(findings) > 1) if failing else ""
     if SINGLE in reason and worst.number > 1e-4:
         reason = NO_REASON  # it fits some problems by chance
+    if reason == NO_REASON and claim.kind in ("loss", "transfer"):
+        reason = setting_reason(claim, thing, [case for case, _ in failing]) or reason
     some = 0 < len(failing) < len(findings)
     if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
         reason, some = f"{reason}; for long steps τ alone", False
     for label, where in SOME.items() if some else ():
-        if all(re.search(label, case.label) for case, _ in failing):
+        bad, good = ([case for case, finding in findings if finding.holds is holds] for holds in (False, True))
+        if all(re.search(label, case.label) for case in bad):
             reason += f"; {where} alone"
+        elif all(re.search(label, case.label) for case in good):
+            reason += f"; it is right {where} alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
+
+
+def setting_reason(claim, thing, cases):
+    """Return which of a thing's own numbers, if it were 1, would make a claim hold in all the cases; or ""."""
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if type(value) is float and value not in (0.0, 1.0):
+            other = copy.copy(thing)
+            object.__setattr__(other, name, 1.0)
+            if all(holds_in(claim, other, case) for case in cases):
+                return f"seen: it would be right if {name} were 1: a factor {name}, or a power of it, is amiss"
+    return ""
 
 
 def unmeasured(checks):

@@ -562,6 +562,7 @@ def conjugate_of_integral(sigma, case):
     a = case.call(sigma.forward, case.z)
     only_if(case.elementwise and has_integral(sigma, case) and offers(sigma, case, "conjugate", a),
             "it has no conjugate F*, which only matching energies need")
+    only_if(integral_of_transfer(sigma, case).holds, "F is not the integral of σ")
     expected = case.z * a - case.call(sigma.integral, case.z)
     return compare(case.call(sigma.conjugate, a), dense(expected, 1e-7, "F* near the ends of the range"), terms={
         "F* is off by a constant: F and F* are not shifted together": np.ones(expected.shape)})

@@ -58,6 +58,13 @@ def test_a_term_is_named_only_if_it_explains_all_entries_there_and_elsewhere(thi
     tells(said, unsaid, thing, seed=seed)
 
 
+def halved_in_place(A, H):
+    """Z has the integers' dtype, and what is written into it is cut."""
+    Z = H.copy()
+    Z[:] = (A @ Z + H) / 2
+    return Z
+
+
 def draw_form(rng):
     return {"x": rng.normal(size=4), "B": rng.normal(size=(4, 4))}
 
@@ -66,10 +73,16 @@ def draw_form(rng):
     (ml.Gradient(lambda p: float((p * np.log(p)).sum()), lambda p: np.log(p), "p",
                  lambda rng: {"p": rng.uniform(0.1, 2, (4, 3))}), "a constant, or", "off by"),
     (ml.Gradient(lambda x, B: float(x @ B @ x), lambda x, B: 2 * B @ x, "x", draw_form),
-     "the gradient of no function, its derivative is not symmetric", "depends on B"),
+     "the gradient of no function: its derivative is not symmetric", "depends on B"),
     (ml.Gradient(lambda z: float(np.linalg.norm(z)), lambda z: z, "z"), "constant in each problem", "no function"),
+    (ml.Gradient(lambda t, x: float(np.exp(t[0]) * x @ x + np.exp(2 * t[1])), lambda t, x: np.array(
+        [np.exp(t[0]) * x @ x, 2 * np.exp(t[1])]), "t", lambda rng: {"t": rng.normal(size=2), "x": rng.normal(size=3)}),
+     "only the last entry is wrong", "no function"),
     (ml.Equal(lambda z: abs(z) + np.log1p(np.exp(-abs(z))), lambda z: np.logaddexp(0, z)),
-     "it is wrong only where z is negative", "positive")])
+     "it is wrong only where z is negative", "positive"),
+    (ml.Equal(halved_in_place, lambda A, H: (A @ H + H) / 2, lambda rng: {
+        "A": rng.random((4, 4)), "H": np.eye(4, dtype=int)[rng.integers(4, size=5)].T}),
+     "H holds whole numbers", "zero")])
 def test_a_claim_is_told_what_is_wrong(claim, said, unsaid):
     tells(said, unsaid, claim)
 

@@ -658,3 +658,22 @@ class TwoValues(ml.SquaredError):
 
 def test_value_is_the_sum_of_value_per_sample():
     assert any("value is not the sum of value_per_sample" in check.reason for check in ml.verify(TwoValues()).failures)
+
+
+class StudentT(ml.Loss):
+    """The gradient lacks the square of the scale."""
+
+    def __init__(self, df=4.0, scale=0.6, reduction="mean"):
+        super().__init__(reduction)
+        self.df, self.scale = df, scale
+
+    def value_per_sample(self, z, y):
+        return (self.df + 1) / 2 * np.log1p(((z - y) / self.scale) ** 2 / self.df).sum(axis=-1)
+
+    def gradient(self, z, y):
+        r = z - y
+        return self.weight(len(z)) * (self.df + 1) * r / (self.df + r * r)
+
+
+def test_a_setting_that_is_left_out_is_named():
+    tells("it would be right if scale were 1", "df were", StudentT())

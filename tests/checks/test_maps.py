@@ -601,3 +601,76 @@ def test_large_images_ask_for_no_matrix_of_all_samples():
     _, cases = map_cases(net.phi[1], np.random.default_rng(0), np, shape=net.shapes[0])
     with pytest.raises(NotClaimed, match="rows would take much memory"):
         sample_gram_matrix(net.phi[1], cases[-1])
+
+
+class Patches(ml.Map):
+    """One linear map on patches of 2 by 2 pixels; of several patches, the adjoint mixes up the pixels."""
+
+    takes_images, c_in, n_in, theta_shape = True, 2, 8, (9, 3)
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != 3 or input_shape[2] != 2 or min(input_shape[:2]) < 2:
+            raise ValueError(f"Patches: expects images with 2 channels, got {input_shape}")
+        return input_shape[0] // 2, input_shape[1] // 2, 3
+
+    def initial_theta(self, rng):
+        return rng.standard_normal((9, 3))
+
+    def rows(self, a):
+        h, w, _ = self.output_shape(a.shape[1:])
+        tiles = a[:, : 2 * h, : 2 * w].reshape(len(a), h, 2, w, 2, 2)
+        return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 8)
+
+    def columns(self, z):
+        return z.reshape(-1, 3)
+
+    def forward(self, theta, a):
+        return (self.rows(a) @ theta[:-1] + theta[-1]).reshape(len(a), *self.output_shape(a.shape[1:]))
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+    def for_images(self, input_shape):
+        known = Patches()
+        known.size = input_shape[:2]
+        return known
+
+    def adjoint_input(self, theta, g):
+        n, h, w, _ = g.shape
+        image = np.zeros((n, *self.size, 2), g.dtype)
+        image[:, : 2 * h, : 2 * w] = (self.columns(g) @ theta[:-1].T).reshape(n, 2 * h, 2 * w, 2)
+        return image
+
+
+def test_a_map_of_patches_is_tried_on_several_in_both_directions():
+    found = [(check.claim, check.reason) for check in ml.verify(Patches()).failures]
+    assert [claim for claim, _ in found] == ["adjoint in a"]
+    assert "in another order" in found[0][1]
+
+
+class Windowed(ml.Linear):
+    """Its windowed inputs are kept, and returned for others of the same shape."""
+
+    framed = None
+
+    def rows(self, a):
+        if self.framed is None or self.framed.shape != a.shape:
+            self.framed = a * np.linspace(0.5, 1, a.shape[1], dtype=a.dtype)
+        return self.framed
+
+    def forward(self, theta, a):
+        return super().forward(theta, self.rows(a))
+
+    def adjoint_theta(self, a, g):
+        return super().adjoint_theta(self.rows(a), g)
+
+    def adjoint_input(self, theta, g):
+        return super().adjoint_input(theta, g) * np.linspace(0.5, 1, len(theta) - 1, dtype=g.dtype)
+
+
+def test_what_is_kept_from_an_earlier_input_is_named_and_nothing_else_blamed():
+    report = ml.verify(Windowed(5, 3))
+    found = " ".join(check.reason for check in report.failures)
+    assert "rows(a) are the same for another a" in found
+    assert "coupled" not in found
+    assert [mend.new for mend in report.mends] == ["if True:"]  # not one that needs what has been kept already

@@ -1184,3 +1184,65 @@ def test_a_file_is_run_once_and_finds_what_lies_beside_it(words, tmp_path, monke
     path.write_text(FILE_WITH_A_NETWORK)
     named = [f"{path}:{word}" if word in ("late", "step", "net") else word for word in words]
     assert cli.main(["verify", *named]) == 0, capsys.readouterr().out
+
+
+class Shifted(ml.Map):
+    """z_t = a_{t−k} W + b on sequences; the adjoint is right for k = 1 alone."""
+
+    def __init__(self, n_in, n_out, k):
+        self.n_in, self.n_out, self.k, self.theta_shape = n_in, n_out, k, (n_in + 1, n_out)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal(self.theta_shape)
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != 2 or input_shape[1] != self.n_in:
+            raise ValueError("Shifted: expects sequences")
+        return input_shape[0], self.n_out
+
+    def rows(self, a):
+        late = np.pad(a, ((0, 0), (self.k, 0), (0, 0)))
+        return late[:, : a.shape[1]].reshape(-1, self.n_in)
+
+    def columns(self, z):
+        return z.reshape(-1, self.n_out)
+
+    def forward(self, theta, a):
+        return (self.rows(a) @ theta[:-1] + theta[-1]).reshape(*a.shape[:2], -1)
+
+    def adjoint_input(self, theta, g):
+        back = np.pad(g @ theta[:-1].T, ((0, 0), (0, self.k), (0, 0)))
+        return back[:, : g.shape[1]]
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+
+def test_an_edit_mends_all_layers_of_a_class():
+    layers = [Shifted(2, 3, 2), ml.Tanh(), Shifted(3, 2, 1), ml.Tanh(), ml.Flatten(), ml.Linear(10, 2)]
+    report = ml.verify(ml.Network(layers, ml.SquaredError(), dtype=np.float64, input_shape=(5, 2)))
+    assert report.mends
+    for mend in report.mends:
+        assert mend.left == 0
+        assert mend.new == "return back[:, self.k:]" or "-g.shape[1]" in mend.new, mend
+
+
+def keeps_the_first(block, tau=0.5):
+    """Three steps of conjugate gradients whose squared residual is not brought up to date."""
+    a = np.c_[block.phi.rows(block.a), np.ones(len(block.phi.rows(block.a)), block.a.dtype)]
+    r = a.T @ block.phi.columns(block.g)
+    d, p, rr = np.zeros_like(r), r, (r * r).sum(axis=0)
+    for _ in range(3):
+        Mp = a.T @ (a @ p) + p / tau
+        alpha = rr / ((p * Mp).sum(axis=0) + 1e-30)
+        d = d + alpha * p
+        r = r - alpha * Mp
+        p = r + (r * r).sum(axis=0) / (rr + 1e-30) * p
+    return d
+
+
+@pytest.mark.slow
+def test_an_edit_that_mends_some_claims_does_so_on_other_networks_too():
+    report = ml.verify(keeps_the_first, like=ml.ProxProp(tau_theta=0.5, solver="cg3", last="implicit"))
+    assert len(report.failures) == 2
+    assert report.mends == []

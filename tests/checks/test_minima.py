@@ -351,3 +351,20 @@ def on_cone(least):
 def test_the_apex_of_a_cone_from_which_few_ways_lead_inside(least, passes, seed):
     drawn = draw(x=normal(4), t=lambda rng: float(rng.normal()), p=lambda rng: np.append(0.3 * rng.normal(size=4), 2.0))
     assert ml.verify(ml.Argmin(to_cone, on_cone(least), "p", drawn), seed=seed).passed == passes
+
+
+def distance_in_cone(p, q):
+    return np.inf if np.linalg.norm(p[:-1]) > p[-1] + 1e-9 else ((p - q) ** 2).sum() / 2
+
+
+def onto_cone(q):
+    x, t, size = q[:-1], q[-1], np.linalg.norm(q[:-1])
+    if size <= t:
+        return q.copy()
+    return np.zeros_like(q) if t <= 0 else (size + t) / 2 * np.append(x / size, 1.0)
+
+
+def test_at_the_tip_of_a_cone_it_is_not_called_a_local_minimiser():
+    claim = ml.Argmin(distance_in_cone, onto_cone, "p", lambda rng: {
+        "p": np.array([0.3, 0.1, 0.2, 0.9]) + 0.2 * rng.random(4), "q": rng.standard_normal(4)})
+    tells("it is zero", "local minimiser", claim)

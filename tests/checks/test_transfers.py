@@ -692,3 +692,25 @@ def test_nan_where_all_entries_are_equal_is_told_as_such():
     reasons = [check.reason for check in ml.verify(Standardised()).failures]
     assert any("0/0" in reason for reason in reasons), reasons
     assert not any("it should be shared" in reason for reason in reasons), reasons
+
+
+class Compressed(ml.Activation):
+    """arcsinh(2z)/2; F is wrong, and F* right."""
+
+    def forward(self, z):
+        return np.arcsinh(2 * z) / 2
+
+    def derivative(self, z):
+        return 1 / np.hypot(1.0, 2 * z)
+
+    def integral(self, z):
+        return (z * np.arcsinh(2 * z) - (np.hypot(1.0, 2 * z) - 1)) / 2
+
+    def conjugate(self, a):
+        return (np.cosh(2 * a) - 1) / 4
+
+
+def test_a_conjugate_is_not_blamed_for_its_integral():
+    checks = {check.claim: check for check in ml.verify(Compressed()).checks}
+    assert checks["σ is the derivative of its integral F"].passed is False
+    assert "F is not the integral" in checks["F* is the conjugate of F"].why
