@@ -33,7 +33,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from minilift.lab.tables import aligned
-from minilift.support.files import read_text, write_text
+from minilift.support.files import moved_aside, read_text, write_text
 from minilift.support.processes import THREAD_VARIABLES, cores, own_process
 from minilift.support.terminal import about, note
 
@@ -378,6 +378,9 @@ class Book:
         self.folder, self.tasks, self.lock = folder, tasks, threading.Lock()
         self.due = [task for task in tasks if not is_graded(rows.get(task.name), task, limits)]
         self.rows = {task.name: rows[task.name] for task in tasks if task not in self.due}
+        self.former = {task.name: rows[task.name] for task in self.due if task.name in rows}  # of another seed, say
+        if not (folder / "grades.json").exists() and (folder / "grades.csv").exists():
+            note(f"{folder / 'grades.csv'} was there already and is now {moved_aside(folder / 'grades.csv')}")
         self.before = {task.name: begun[task.name] for task in self.due
                        if task.name in begun and begun[task.name][0] == task.of["checksum"]}
         for task in [task for task in self.due if self.times(task) >= ENDED]:
@@ -425,7 +428,8 @@ class Book:
 
     def write_json(self):
         """Write grades.json."""
-        text = json.dumps({"rows": self.kept(), "begun": self.begun}, indent=1)
+        former = [row for name, row in self.former.items() if name not in self.rows]  # kept until there is a new one
+        text = json.dumps({"rows": [*self.kept(), *former], "begun": self.begun}, indent=1)
         write_text(self.folder / "grades.json", f"{text}\n")
 
     def write(self):

@@ -36,6 +36,7 @@ from minilift.support.arguments import unknown_name, whole_number
 from minilift.support.files import check_writable, write_text
 from minilift.support.options import check_count, decimal, naming, whole
 from minilift.support.processes import cores
+from minilift.support.signals import Terminated
 from minilift.support.tables import padded
 from minilift.support.terminal import how_to_install, note
 
@@ -785,6 +786,9 @@ def run_grade(arguments):
     if arguments.json and len(arguments.notebook) > 1:
         raise ValueError(f"--json: names the file of one notebook, got {len(arguments.notebook)} notebooks")
     if arguments.json:
+        if Path(arguments.json).suffix == ".ipynb":  # --json NOTEBOOK NOTEBOOK: a student's work would be overwritten
+            raise ValueError(f"--json: expected the file of a report, such as grades.json, got the notebook "
+                             f"{arguments.json}")
         check_target(Path(arguments.json))
     note(f"grading {len(arguments.notebook)} notebook{'s' * (len(arguments.notebook) > 1)}: about half a minute each")
     failed = [path for path in map(Path, arguments.notebook) if not graded(path, arguments)]
@@ -843,7 +847,8 @@ def graded(path, arguments):
         results = grade(path, seed, arguments.exam)
         if gradebook.is_of_a_class():
             gradebook.end_descendants()
-        print("\n".join([f"{path.name}, {of}, seed {seed}", *table(results)]), flush=True)
+        with suppress(BrokenPipeError):  # nobody reads it; the file is written all the same
+            print("\n".join([f"{path.name}, {of}, seed {seed}", *table(results)]), flush=True)
         about = {"notebook": path.name, "of": of, "seed": seed, "results": results}
         write_text(target, json.dumps(about, indent=1) + "\n")
     except Exception as error:  # a returned file may cause anything, and the next one is somebody else's
@@ -876,6 +881,9 @@ def run_book(arguments):
     note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
     course = {name: read(paths(name)[1]) for name in CURRICULUM}
+    if not any(cell.get("outputs") for notebook in course.values() for cell in notebook["cells"]):
+        note("an installed package leaves out the results of the notebooks: the pages will have no figures; in a clone "
+             "of the repository they have them")
     if arguments.lite:
         write_lite(directory / "lite", course)
         front += "\n[Run the notebooks in the browser](lite/lab/index.html)\n"
@@ -899,6 +907,9 @@ def run_kit(arguments):
     """Write the lecturer's kit, with an examination on each notebook."""
     directory = Path(arguments.directory)
     seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
+    if arguments.seed is None and (directory / "examination.html").exists():
+        raise ValueError(f"{directory} holds a kit already, and a new seed would replace its examinations; give the "
+                         "--seed that its examination.html names, or another DIR")
     need_sources("the kit is made")
     import_or_explain("nbconvert", "latex2mathml", "jupytext")
     with naming("directory", OSError):
@@ -932,7 +943,14 @@ def run_tutorials(arguments):
     if arguments.no_browser:
         return 0
     note("starting JupyterLab: a browser opens in some seconds; Ctrl-C here ends it")
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(arguments.directory)])
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", str(arguments.directory)]) as server:
+        while True:
+            try:
+                return server.wait()
+            except Terminated:
+                server.terminate()
+            except KeyboardInterrupt:  # JupyterLab has it too: it asks, and ends its kernels
+                continue
 
 
 def need_sources(what):

@@ -42,8 +42,10 @@ from minilift.lab.runs import (
     cluster,
     elsewhere,
     final_loss,
+    grouped,
     read_data,
     record_of,
+    select,
     spread,
     training_time,
     trusted_step,
@@ -61,6 +63,7 @@ from minilift.support.arguments import known_name, split_options, unknown_name, 
 from minilift.support.backend import BACKENDS
 from minilift.support.options import check_count, check_counts, check_options, decimal, naming, series, whole, writable
 from minilift.support.terminal import about, note
+from minilift.training.curves import verbatim
 from minilift.training.fit import fit, quiet
 from minilift.training.names import OPTIMIZERS
 
@@ -204,8 +207,10 @@ def run(arguments):
             results = compare(task, contenders, sorted(set(arguments.steps)), seeds, not arguments.quiet,
                               arguments.threads)
     level, how = (arguments.level, None) if arguments.level else common_level(results, task.data.name)
-    print(f"\n{summary(task, contenders, results, level, how)}\n\n{grid_table(task, results)}")
-    plots.save(figure(task, contenders, results, level), arguments.output)
+    try:
+        plots.save(figure(task, contenders, results, level), arguments.output)  # first: perhaps nobody reads the table
+    finally:
+        print(f"\n{summary(task, contenders, results, level, how)}\n\n{grid_table(task, results)}")
     print(f"\nfigure: {arguments.output}")
     energies = energy_figure(task, contenders, results)
     if energies is not None:
@@ -355,7 +360,9 @@ def make_task(arguments):
     with naming("--layers", MemoryError):
         net = task.network(arguments.seed)
     with naming("--autoencoder" if arguments.autoencoder else "--data"):
-        net.checked_batch(data.X_train, data.y_train)
+        for part in ("train", "test"):
+            with naming(f"the {part} set"):
+                net.checked_batch(getattr(data, f"X_{part}"), getattr(data, f"y_{part}"))
     return task
 
 
@@ -600,13 +607,14 @@ def grid_table(task, results):
 
     If only the first seed was run, its loss is shown after a ≥: the highest of all is at least that.
     """
-    start, seeds = results.records[0]["history"]["train_loss"][0], len(results.seeds)
+    seeds = len(results.seeds)
     grid = sorted(results.steps(task.data.name, results.labels[0]))
     rows = [("step size", *(f"{step:g} " for step in grid))]
     for label in results.labels:
         searched, chosen = (ask(task.data.name, label) for ask in (results.searched, results.best_step))
         most = max(map(len, searched.values()))
-        cells = {step: loss_text(losses, most, start) for step, losses in searched.items()}
+        own = grouped(select(results.search, data=task.data.name, label=label), "step")
+        cells = {step: loss_text(losses, most, any(map(is_above, own[step]))) for step, losses in searched.items()}
         rows.append((label, *(f"[{cells[step]}]" if step == chosen else f"{cells[step]} " for step in grid)))
     over = f", the highest of {seeds} seeds" * (seeds > 1)
     counted = f"{task.search_epochs} epoch{'s' * (task.search_epochs > 1)}"
@@ -620,12 +628,17 @@ CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5
           f"{FACTOR:g} times.")
 
 
-def loss_text(losses, seeds, start):
-    """Return the highest loss of a step size as text; 'above' if above its start, as how far above is arbitrary."""
+def is_above(record):
+    """Whether a run ended above the loss from which it started, which differs between seeds."""
+    return final_loss(record) > ABOVE * record["history"]["train_loss"][0]
+
+
+def loss_text(losses, seeds, above):
+    """Return the highest loss of a step size as text; 'above' if a run was, as how far above is arbitrary."""
     worst = max(losses)
     if worst == math.inf:
         return "div."
-    if worst > ABOVE * start:
+    if above:
         return "above"
     return "≥" * (len(losses) < seeds) + number(worst, DIGITS)
 
@@ -633,7 +646,8 @@ def loss_text(losses, seeds, start):
 def figure(task, contenders, results, level):
     """Return the figure of the losses with the chosen step sizes, which the legend names."""
     curves, looks = curves_of(task, contenders, results)
-    return plots.comparison(curves, level=level, title=task.describe(), looks=looks)
+    return plots.comparison(curves, level=level if math.isfinite(level) else None,
+                            title=verbatim(task.describe()), looks=looks)
 
 
 def energy_figure(task, contenders, results):

@@ -12,6 +12,7 @@ from minilift import plots
 from minilift.lab.contenders import OTHERS, PROBLEMS
 from minilift.lab.experiments import LONG, TABLE1_STEPS
 from minilift.lab.runs import grouped, losses_by_step
+from minilift.training.curves import verbatim
 
 LIBRARIES = ("numpy", "torch", "sklearn.neural_network")  # beside minilift in `bench import`
 
@@ -150,7 +151,7 @@ def steps_figure(plan, results, data):
             paper = [math.nan if loss is None else loss for loss in plan.what.paper[label]]
             axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
     axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
-    axes.set_title(f"{data}, {plan.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
+    axes.set_title(f"{verbatim(data)}, {plan.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
                    "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
     axes.legend(frameon=False, fontsize=9)
     return figure
@@ -186,6 +187,6 @@ def curves_figure(plan, results, data):
         row[-1].axhline(value, color="grey", linewidth=0.8, linestyle=":" if below else "--")
         row[-1].annotate(f"the paper's best, CIFAR-10: {label}", (0, value), fontsize=7,
                             xytext=(2, -8 if below else 2), textcoords="offset points")
-    figure.suptitle(f"{experiment.title}, {data}", fontsize=10)
+    figure.suptitle(verbatim(f"{experiment.title}, {data}"), fontsize=10)
     plots.legend(figure, {"epoch": row[0]})
     return figure

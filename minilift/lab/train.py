@@ -65,6 +65,10 @@ def train(arguments, team):
     if None not in (arguments.checkpoint, arguments.output) and (
             arguments.checkpoint.resolve() == arguments.output.resolve()):
         raise ValueError(f"--output: expected another file than --checkpoint, got {arguments.output} for both")
+    for option in ("checkpoint", "output"):
+        path = getattr(arguments, option)
+        if path is not None and arguments.data.endswith(".npz") and path.resolve() == Path(arguments.data).resolve():
+            raise ValueError(f"--{option}: expected another file than --data, got {path} for both")
     with naming("--checkpoint", OSError):
         check_paths(arguments.checkpoint, None)
     contender, task = parse_method(arguments.method, "--method"), make_task(arguments)
@@ -125,14 +129,16 @@ def of_given(net, given):
 
 def report(net: Network, task, history, output):
     """Print the outcome of a run, and write the network if that is wanted."""
+    written = None
+    if output is not None:  # first, as nobody may read what is printed
+        written = f"network{'' if history.diverged is None else ', as it diverged'}: {output}"
+        try:
+            (net if task.given is None else of_given(net, task.given)).save(output)
+        except ValueError as error:  # NaN after divergence
+            written = f"no network is written: {error}"
     print(history)
     if history.diverged is None:
         loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
         print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
-    if output is not None:
-        try:
-            (net if task.given is None else of_given(net, task.given)).save(output)
-        except ValueError as error:  # NaN after divergence
-            print(f"no network is written: {error}")
-            return
-        print(f"network{'' if history.diverged is None else ', as it diverged'}: {output}")
+    if written is not None:
+        print(written)

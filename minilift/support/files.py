@@ -151,7 +151,7 @@ def write_bytes(path, data):
 def write_text(path, text):
     """Write a text in UTF-8 to a file, completely or not at all; a missing folder is created."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # the name of a file need not be in Unicode
 
 
 def read_text(path):

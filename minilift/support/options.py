@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import os
 import re
 import shlex
 
@@ -104,4 +105,4 @@ def writable_folder(folder):
     """Create the folder that --output names, if it is missing, and make sure that files can be written into it."""
     with naming("--output", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    writable(folder / "results")
+        check_writable(folder / f".{os.urandom(8).hex()}")  # a name that is free

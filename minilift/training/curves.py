@@ -309,6 +309,11 @@ def legend(figure, panels):
                   handlelength=3.5)
 
 
+def verbatim(text):
+    """Return a text, which may hold the name of a user's file, as matplotlib shows it: no TeX, no half characters."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def new_figure(width, height, layout="constrained"):
     """Return an empty white figure of the given size in inches."""
     from matplotlib.figure import Figure
