@@ -29,7 +29,7 @@ from minilift.checks.mistakes import (
     term_seen,
 )
 from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
-from minilift.checks.report import Finding, claim, measured, only_if
+from minilift.checks.report import Finding, Guess, claim, measured, only_if
 
 REPEATS = 100  # times an update is repeated that may be one step of an iteration
 SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a set without interior",
@@ -176,7 +176,7 @@ def argmin_reasons(case, u, probed):
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
     if not seen and not np.any(u):
-        return ["it is zero, which is the minimiser in other problems"]
+        return [Guess("it is zero, which is the minimiser in other problems")]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
 
 
