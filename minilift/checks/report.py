@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import math
+import os
 import re
 import shutil
 import textwrap
@@ -35,6 +36,7 @@ SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is
         "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
 RUNS = "it runs on a random problem"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
+MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they differ
 MENDED = ("With any one of these edits all claims hold:", "With this edit fewer claims fail:")
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -207,7 +209,15 @@ class Mend:
         where = f"{self.file}, line {self.line}, in {self.function}"
         if self.new == "pass":
             return f"{where}: without `{self.old}`"
-        return f"{where}: `{self.new}` for `{self.old}`"
+        line = f"{where}: `{self.new}` for `{self.old}`"
+        if len(line) <= MEND_WIDTH:
+            return line
+        begin = len(os.path.commonprefix([self.old, self.new]))
+        end = len(os.path.commonprefix([self.old[begin:][::-1], self.new[begin:][::-1]]))
+        lines = [f"- {self.old}", f"+ {self.new}"]
+        k = len(self.new) > begin + end  # the marks stand below what is new, or what is gone
+        lines.insert(1 + k, "  " + " " * begin + "^" * (len((self.old, self.new)[k]) - begin - end))
+        return "\n    ".join([f"{where}:", *lines])
 
 
 @guided
@@ -303,7 +313,7 @@ class Report:
                                        width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
                 unexplained = unexplained or not is_known  # said once
         if self.mends:
-            lines += ["", MENDED[self.mends[0].left > 0], *(f"  {mend}" for mend in self.mends)]
+            lines += ["", MENDED[self.mends[0].left > 0], *(textwrap.indent(str(mend), "  ") for mend in self.mends)]
         elif self._found is not None:
             lines += ["", NOT_MENDED]
         return "\n".join([*lines, "", self.summary()])
@@ -329,7 +339,7 @@ class Report:
             if check.passed is False:
                 reason = escape(f"→ {check.reason} (worst on {check.worst})")
                 rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
-        mends = "".join(f"<li><code>{escape(str(mend))}</code></li>" for mend in self.mends)
+        mends = "".join(f"<li><pre style='margin:0'>{escape(str(mend))}</pre></li>" for mend in self.mends)
         told = f"<p>{MENDED[self.mends[0].left > 0]}</p><ul>{mends}</ul>" if mends else (
             f"<p>{NOT_MENDED}</p>" * (self._found is not None))
         return f"<table>{''.join(rows)}</table>{told}<p>{escape(self.summary())}</p>"

@@ -69,8 +69,8 @@ class Activation(Transfer):
     r"""An elementwise transfer function; base class of the package's own and of the user's.
 
     A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, and with
-    `conjugate` and `inverse` matching energies too. One that jumps on purpose sets ``continuous = False``, or else
-    `verify` reports the jump.
+    `conjugate` and `inverse` matching energies too. For float32 arrays, the default of networks, they return float32.
+    One that jumps on purpose sets ``continuous = False``, or else `verify` reports the jump.
 
     Examples
     --------

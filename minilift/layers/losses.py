@@ -26,7 +26,8 @@ class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`.
 
     One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none and defines `gradient`, and
-    `prox` if it has one. If a loss sets ``convex = True``, `verify` checks that it is.
+    `prox` if it has one, in the dtype of z, which is float32 by default. If a loss sets ``convex = True``, `verify`
+    checks that it is; targets that are not numbers of any size are refused by a `check_targets` of its own.
 
     Examples
     --------

@@ -25,7 +25,7 @@ class Map(Layer):
     A subclass defines `n_in`, `theta_shape` (the rows of W and one for the bias, n_out), ``initial_theta(rng)``,
     ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and
     `output_shape` if one sample of the output is not of shape (n_out,). `adjoint_input` must return a new array,
-    since the sweep adds other signals into it.
+    since the sweep adds other signals into it. For float32 arrays, the default of networks, all return float32.
 
     Attributes
     ----------

@@ -718,3 +718,19 @@ def test_command_says_when_one_of_its_processes_ends(monkeypatch):
         of_command.all_checked(0, 2)
     with pytest.raises(ValueError, match="--jobs must be at least 1, got 0"):
         of_command.all_checked(0, 0)
+
+
+@pytest.mark.parametrize(("old", "new", "shown"), [
+    ("y - x", "x - y", ["mine.py, line 7, in step: `x - y` for `y - x`"]),
+    ("return (z * np.arcsinh(self.k * z) - (root - 1)) / self.k",
+     "return (z * np.arcsinh(self.k * z) - (root - 1) / self.k) / self.k",
+     ["mine.py, line 7, in step:", "    - return (z * np.arcsinh(self.k * z) - (root - 1)) / self.k",
+      "    + return (z * np.arcsinh(self.k * z) - (root - 1) / self.k) / self.k",
+      "                                                     ^^^^^^^^^"]),
+    ("return np.where(a > 0, b + c + c, d) + something_long_enough",
+     "return np.where(a > 0, b + c, d) + something_long_enough",
+     ["mine.py, line 7, in step:", "    - return np.where(a > 0, b + c + c, d) + something_long_enough",
+      "                                  ^^^^", "    + return np.where(a > 0, b + c, d) + something_long_enough"])],
+    ids=["short", "added", "removed"])
+def test_a_long_edit_is_marked_where_it_differs(old, new, shown):
+    assert str(ml.Mend("mine.py", 7, "step", old, new)).split("\n") == shown
