@@ -8,7 +8,6 @@ import functools
 import itertools
 import json
 import math
-import os
 import re
 import shutil
 import textwrap
@@ -212,12 +211,17 @@ class Mend:
         line = f"{where}: `{self.new}` for `{self.old}`"
         if len(line) <= MEND_WIDTH:
             return line
-        begin = len(os.path.commonprefix([self.old, self.new]))
-        end = len(os.path.commonprefix([self.old[begin:][::-1], self.new[begin:][::-1]]))
+        begin = common_length(self.old, self.new)
+        end = common_length(self.old[begin:][::-1], self.new[begin:][::-1])
         lines = [f"- {self.old}", f"+ {self.new}"]
         k = len(self.new) > begin + end  # the marks stand below what is new, or what is gone
         lines.insert(1 + k, "  " + " " * begin + "^" * (len((self.old, self.new)[k]) - begin - end))
         return "\n    ".join([f"{where}:", *lines])
+
+
+def common_length(some, others):
+    """Return how many characters two texts have in common from their beginning."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(some, others)))
 
 
 @guided
