@@ -249,8 +249,9 @@ def posed_of(kind, thing, seed, backend, shape=None):
 
 
 def claims_over(kind, thing, subject, cases):
-    """Return the checks of all claims about one kind."""
-    return without_guesses([check_claim(claim, thing, subject, cases) for claim in CLAIMS if claim.kind == kind])
+    """Return the checks of all claims about one kind, the mathematics before conventions such as a dtype."""
+    claims = sorted((claim for claim in CLAIMS if claim.kind == kind), key=lambda claim: claim.source == "convention")
+    return without_guesses([check_claim(claim, thing, subject, cases) for claim in claims])
 
 
 def without_guesses(checks):
