@@ -274,14 +274,15 @@ def shifted_inverse(f, v, y, c):
     if f.elementwise and v.shape[-1] > 1:
         return shifted_inverse(f, v.reshape(-1, 1), y.reshape(-1, 1), c).reshape(v.shape)
     xp, dtype, v = array_module(v), v.dtype, v.astype(np.float64)
-    u, objective = v, _prox_objective(f, v, v, y, c)
-    rounding = PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c) * (1 + abs(v).max(axis=-1, keepdims=True))
+    u, objective, unit = v, _prox_objective(f, v, v, y, c), PROX_ROUNDING * np.finfo(v.dtype).eps * (1 + c)
+    rounding = unit * (1 + abs(v).max(axis=-1, keepdims=True))  # a rise of the objective by less is none
     for _ in range(PROX_STEPS):
-        residual = u - v + c * (f.forward(u) - y)
-        if bool((abs(residual) <= rounding).all()):
+        gap = f.forward(u) - y
+        residual, size = u - v + c * gap, 1 + (abs(u) + abs(gap)).max(axis=-1, keepdims=True)
+        if bool((abs(residual) <= unit * size).all()):
             return u.astype(dtype)
         step, length = f.solve_shifted(u, c, residual), xp.ones((len(v), 1), v.dtype)
-        for _ in range(30):  # halve the step of rows that get less than three tenths of what their slope promises
+        for _ in range(60):  # halve the step of rows that get less than three tenths of what their slope promises
             trial = _prox_objective(f, u - length * step, v, y, c)
             most = objective - 0.3 * length * (residual * step).sum(axis=-1, keepdims=True)
             # a large objective's own rounding exceeds that of the residual, and is not a rise
@@ -296,7 +297,5 @@ def shifted_inverse(f, v, y, c):
 
 def _prox_objective(transfer, u, v, y, c):
     """Return c (F(u) − ⟨y, u⟩) + ½‖u − v‖² of each row, shape (N, 1)."""
-    integral = transfer.integral(u)
-    if transfer.elementwise:
-        integral = integral.sum(axis=-1)
+    integral = transfer.integral(u).sum(axis=-1) if transfer.elementwise else transfer.integral(u)
     return (c * (integral - (y * u).sum(axis=-1)) + ((u - v) ** 2).sum(axis=-1) / 2)[:, None]
