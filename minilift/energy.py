@@ -12,7 +12,7 @@ the `local` problem of a block, each with its own gap. They work with difference
 and `algorithm_2` write the half steps out, and tests check that both forms agree.
 
 `a` and `z` are lists as in `State`; z_D is not a variable of E and is not read. On a graph a_{l−1} stands for
-all values that map or join l reads, and each join has a penalty like that of a map.
+all values that map or join l reads, and each join has a penalty like that of a map, with its weight ρ.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Block(NamedTuple):
         Whether this is the last map, which ends the network, and no other shares its θ.
     phi : map
         φ_l.
-    f : transfer
+    f : transfer or None
         The elementwise activation that directly follows the map (the identity if something else does); for the last
-        map, the transfer inside the loss, softmax say.
+        map, the transfer inside the loss, softmax say. None if there are several, of maps that share θ_l, or if the
+        loss names none.
     theta : array
         θ_l before the step.
     a : array
@@ -56,7 +57,7 @@ class Block(NamedTuple):
         Factor of one sample's loss in J: 1/N for the mean, 1 for the sum.
     k, thetas : int
         Number of θ_l in `Network.parameters`, counted from 1, and the total number of θ: l and depth on a chain.
-    f_inside : transfer
+    f_inside : transfer or None
         As f, but the identity for the last map (SIBP), where the loss is outside the network.
 
     Examples

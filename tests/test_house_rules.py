@@ -43,7 +43,7 @@ FILES = {"support": ["spellings", "commands", "tables", "processes", "arguments"
                  "results", "reproduce", "compare", "train"],
          "course": ["book", "exam", "kit", "lite", "gradebook", "notebooks", "teach", "exercises", "judge"]}
 CORE = ["layers", "local", "graph", "energy", "network", "optim", "methods"]
-CORE_LINES = 2849  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
+CORE_LINES = 2855  # of code; convolutions, joins, optimizers, checks of arguments and annotations included
 FAMILY = ["kronecker", "gauss_newton", "fits", "activation_problem", "lifted"]  # counted by itself
 FAMILY_LINES = 1500  # of code, of the methods beyond the papers' own and of their local problems
 TALKATIVE = {"checks", "lab", "course", "reference", "cli"}

@@ -515,3 +515,13 @@ def test_a_join_takes_no_parameters(theta):
     with pytest.raises(ValueError, match=rf"^theta\[{join}\]: "):
         net.theta[join] = theta
     assert net.theta[join] is None
+
+
+def test_a_wide_resnet_without_images_needs_no_memory_for_filters(monkeypatch):
+    """Of nine numbers for each pair of units, which is what filters of images have, Linear maps need one."""
+    from minilift import models
+    asked = []
+    monkeypatch.setattr(models, "fits_in_memory", lambda what, size: asked.append(size))
+    for shape in (None, (4, 4, 3)):
+        ml.resnet([3, 6, 6], input_shape=shape)
+    assert asked == [8 * (4 * 6 + 7 * 6), 8 * (28 * 6 + 55 * 6)]

@@ -1,5 +1,7 @@
 """Transfers that several tests share and the package does not have."""
 
+import copy
+
 import numpy as np
 
 import minilift as ml
@@ -14,6 +16,34 @@ class Swish(ml.Activation):
     def derivative(self, z):
         s = 1 / (1 + np.exp(-z))
         return s + z * s * (1 - s)
+
+
+class PReLU(ml.Activation):
+    """A leaky ReLU whose slope is trained."""
+
+    def __init__(self):
+        self.scale_shift = np.full((1, 1), 0.1)
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+    def on_backend(self, xp, dtype):
+        own = copy.copy(self)
+        own.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        return own
+
+    def forward(self, z):
+        return np.where(z > 0, z, self.scale_shift[0, 0] * z)
+
+    def derivative(self, z):
+        return np.where(z > 0, 1, self.scale_shift[0, 0]).astype(z.dtype)
+
+    def apply(self, z, training=False, rng=None):
+        return self.forward(z), z
+
+    def gradients(self, aux, g):
+        return [np.array([[(g * np.minimum(aux, 0)).sum()]], g.dtype)]
 
 
 class ScaleShift(ml.Transfer):

@@ -295,8 +295,8 @@ def forward_is_design(phi, case):
     rows = case.call(phi.rows, case.a) if hasattr(phi, "rows") else case.a.reshape(len(case.a), -1)
     n_out = case.theta.shape[1]
 
-    def forward(a):
-        z = case.call(phi.forward, case.theta, a)
+    def forward(a, theta=case.theta):
+        z = case.call(phi.forward, theta, a)
         return case.call(phi.columns, z) if hasattr(phi, "columns") else z.reshape(-1, n_out)
 
     if hasattr(phi, "rows") and rows.shape[1] + 1 != len(case.theta):
@@ -305,7 +305,9 @@ def forward_is_design(phi, case):
     only_if(rows.shape[1] + 1 == len(case.theta), "the map has no rows(a), and θ is not of shape (n_in + 1, n_out)")
     product = rows @ case.theta[:-1]
     variants = {"the bias is missing": product, "the bias is added twice": product + 2 * case.theta[-1],
-                "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0]}
+                "the bias is taken from the first row of θ": rows @ case.theta[1:] + case.theta[0],
+                "what is done to a is done to the bias too, or something else: it is to be added as it is":
+                    product + forward(case.a, np.concatenate([0 * case.theta[:-1], case.theta[-1:]]))}
     finding = compare(forward(case.a), dense(product + case.theta[-1]), variants)
     if finding.holds:
         other = case.call(phi.rows, -case.a / 2) if hasattr(phi, "rows") else -rows / 2
@@ -372,6 +374,15 @@ def samples_left_out(each, got):
     return {last: total[kept - 1]}
 
 
+def misread(case):
+    """Yield what is wrong with g if its samples, of several rows of units, are laid out in the other order."""
+    n, units = len(case.g), case.theta.shape[1]
+    rows = case.g[0].size // units
+    for shape in ((rows, units), (units, rows)) if min(rows, units) > 1 else ():
+        yield ("g is read in another order than z is laid out in, its units before its rows or after them",
+               case.g.reshape(n, *shape).swapaxes(1, 2).reshape(case.g.shape))
+
+
 @claim("map", "adjoint in θ", "⟨φ(η, a), g⟩ = ⟨η, ãᵀg⟩ for all η", "BackProp")
 def adjoint_in_theta(phi, case):
     tangents = Tangents(case.theta.shape, case.rng)
@@ -381,7 +392,9 @@ def adjoint_in_theta(phi, case):
     def left_out():
         products = [case.call(phi.forward, v, case.a) * case.g for v in tangents]
         each = np.stack([product.reshape(len(case.g), -1).sum(axis=1) for product in products], axis=1)
-        return samples_left_out(np.stack([tangents.assemble(values) for values in each]), got)
+        return samples_left_out(np.stack([tangents.assemble(values) for values in each]), got) | {
+            text: tangents.assemble([np.vdot(case.call(phi.forward, v, case.a), g) for v in tangents])
+            for text, g in misread(case)}
 
     return compare(got, dense(tangents.assemble(values)), left_out, case.factors, theta=True)
 
@@ -409,7 +422,9 @@ def input_adjoint_mistakes(phi, case, tangents, got):
         return {"the kernel is turned by 180°, or should be: it is flipped": tangents.assemble([
             np.vdot(case.call(phi.forward, kernel, v) - kernel[-1], g) for v in tangents])}
     if g.ndim != 2 or case.a.ndim != 2 or theta.shape != (case.a.shape[1] + 1, g.shape[1]):
-        return {}
+        offset = case.call(phi.forward, theta, 0 * case.a)
+        return {text: tangents.assemble([np.vdot(case.call(phi.forward, theta, v) - offset, wrong) for v in tangents])
+                for text, wrong in misread(case)}
     mistakes = {"the bias row is used as a row of weights": g @ theta[1:].T,
                 **before_weights(phi, case, g @ theta[:-1].T)}
     if theta.shape[0] - 1 == theta.shape[1]:

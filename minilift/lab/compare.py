@@ -35,6 +35,7 @@ from minilift import datasets, plots
 from minilift.checks.command import load_target
 from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
+    CALM,
     FACTOR,
     Results,
     blas_threads,
@@ -625,7 +626,7 @@ def grid_table(task, results):
 
 CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next",
           f"larger one has more than {FACTOR:g} times its loss, the next smaller one is taken if it has at most "
-          f"{FACTOR:g} times.")
+          f"{CALM:g} times.")
 
 
 def is_above(record):

@@ -37,7 +37,8 @@ from minilift.support.signals import children_spared
 from minilift.support.terminal import how_to_install, is_mistake, note, watched
 from minilift.training.fit import evaluate
 
-FACTOR = 3.0  # a calmer step size may have this multiple of the loss; the default grid grows by about the same factor
+FACTOR = 3.0  # a step size is at a cliff if the next larger one has more than this multiple of its loss
+CALM = 1.25  # a calmer step size than the best is taken if it has at most this multiple of its loss
 SILENCE = 10  # seconds without a line, if there is no terminal, after which the number of finished runs is reported
 TIE = 1.05  # losses within this factor count as equal
 
@@ -466,10 +467,10 @@ def trusted_step(losses):
     The loss of a step size is the worst over the seeds, infinite if one of them diverged. The first choice is the
     smallest step size whose loss is the lowest or within 5 % (`TIE`) of it. It is at a cliff if the next larger step
     size has more than 3 times (`FACTOR`) its loss. In that case the next smaller one is taken instead, if it has at
-    most 3 times the loss.
+    most 1.25 times the loss (`CALM`): more would favour methods whose loss is steep there over those of a flat one.
 
     The largest step sizes that still train amplify rounding, so their losses differ between machines. The losses of
-    calmer ones do not. Rounding can change the choice only where a ratio of two losses is close to 1.05 or 3.
+    calmer ones do not. Rounding can change the choice only where a ratio of two losses is close to one of these.
 
     Parameters
     ----------
@@ -486,7 +487,7 @@ def trusted_step(losses):
     chosen = next(step for step in steps if worst[step] <= TIE * lowest)
     before, after = steps[:steps.index(chosen)], steps[steps.index(chosen) + 1:]
     cliff = after and not worst[after[0]] <= FACTOR * worst[chosen]
-    return before[-1] if cliff and before and worst[before[-1]] <= FACTOR * worst[chosen] else chosen
+    return before[-1] if cliff and before and worst[before[-1]] <= CALM * worst[chosen] else chosen
 
 
 def worst_losses(losses):
@@ -500,7 +501,7 @@ def undecided_steps(losses, seeds):
     The worst loss of a step size can only rise with further seeds. First the step size with the lowest loss is run with
     all seeds. The lowest worst loss is then at most that one's, and the loss of the choice at most 5 % above it. A step
     size whose loss is over 3 times that bound can neither be chosen nor, as a neighbour, change the choice:
-    as the larger neighbour it already makes a cliff, and as the smaller one it is not good enough. So it needs no
+    as the larger neighbour it already makes a cliff, and as the smaller one it is far from good enough. So it needs no
     further seeds, and neither does one that diverged. `trusted_step` thus chooses as it would after all runs.
 
     Parameters

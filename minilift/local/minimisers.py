@@ -1,8 +1,8 @@
 r"""Whether a matching loss without a regulariser has a minimiser, and a softer loss that leads to one far away.
 
 At a minimiser :math:`\tilde A^T(f(z) - y) = 0`. So one exists if and only if the targets y can be exchanged for
-values p of f with the same :math:`\tilde A^Ty`. With no more samples than parameters that means p = y. With more
-samples, a target may lie outside the range of f while the others hold the minimiser back.
+values p of f with the same :math:`\tilde A^Ty`. If the rows of :math:`\tilde A` are independent that means p = y. Else
+a target may lie outside the range of f while the others hold the minimiser back.
 """
 
 from __future__ import annotations

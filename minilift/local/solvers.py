@@ -415,9 +415,9 @@ def fletcher_reeves(problem, steps):
     r"""Take `steps` steps of nonlinear conjugate gradients, after Fletcher and Reeves, on a local problem.
 
     Each output unit is a separate problem with its own step length: the first trial minimises the Gauss–Newton
-    model along the direction; it is then halved until Armijo's condition holds; finally a longer one is taken if it is
-    better. A direction that does not descend is replaced by steepest descent. On the sample side a line search costs no
-    product, and a step costs one.
+    model along the direction; it is then halved until Armijo's condition holds; finally, if the gap is not convex, a
+    longer one is taken if it is better. A direction that does not descend is replaced by steepest descent. On the
+    sample side a line search costs no product, and a step costs one.
 
     Parameters
     ----------

@@ -674,3 +674,58 @@ def test_what_is_kept_from_an_earlier_input_is_named_and_nothing_else_blamed():
     assert "rows(a) are the same for another a" in found
     assert "coupled" not in found
     assert [mend.new for mend in report.mends] == ["if True:"]  # not one that needs what has been kept already
+
+
+class Segments(ml.Map):
+    """One small map on each of 3 segments; z has the segments before the units."""
+
+    n_in, theta_shape = 2, (3, 4)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal(self.theta_shape)
+
+    def output_shape(self, input_shape):
+        if tuple(input_shape) != (6,):
+            raise ValueError("Segments: expects (6,)")
+        return (12,)
+
+    def rows(self, a):
+        return a.reshape(-1, 2)
+
+    def columns(self, z):
+        return z.reshape(-1, 4)
+
+    def forward(self, theta, a):
+        return (self.rows(a) @ theta[:-1] + theta[-1]).reshape(len(a), -1)
+
+    def adjoint_input(self, theta, g):
+        return (self.columns(g) @ theta[:-1].T).reshape(len(g), -1)
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+
+class UnitsFirst(Segments):
+    def adjoint_theta(self, a, g):
+        return super().adjoint_theta(a, g.reshape(-1, 4, 3).swapaxes(1, 2).reshape(g.shape))
+
+
+class UnitsFirstToo(Segments):
+    def adjoint_input(self, theta, g):
+        return super().adjoint_input(theta, g.reshape(-1, 3, 4).swapaxes(1, 2).reshape(g.shape))
+
+
+class ScaledBias(ml.Linear):
+    def forward(self, theta, a):
+        return super().forward(theta, a) + theta[-1] * np.arange(len(theta[-1]), dtype=a.dtype)
+
+
+def test_segments_hold():
+    ml.verify(Segments()).raise_for_failures()
+
+
+@pytest.mark.parametrize(("thing", "said"), [
+    (UnitsFirst(), "g is read in another order"), (UnitsFirstToo(), "g is read in another order"),
+    (ScaledBias(3, 2), "done to the bias")], ids=["θ", "a", "bias"])
+def test_layouts_and_biases_are_named(thing, said):
+    tells(said, "none of", thing)

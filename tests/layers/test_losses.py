@@ -243,6 +243,6 @@ def test_nothing_is_written_into_the_arguments(loss, rng):
 @pytest.mark.parametrize(("v", "tau", "y", "minimiser"), [
     (1e9, 1e9, 0.0, 17.841726), (1e3, 1e12, 0.3, -0.847298), (1e12, 1e9, 0.0, 0.999e12)])
 def test_the_prox_of_a_long_step_from_far_away(v, tau, y, minimiser):
-    """u + τ(σ(u) − y) = v: for y = 0 and v = τ, u = log(τ/u − 1); for τ far above v, σ(u) = y + v/τ."""
+    """Solve u + τ(σ(u) − y) = v: for y = 0 and v = τ, u = log(τ/u − 1); for τ far above v, σ(u) = y + v/τ."""
     u = ml.SigmoidCrossEntropy("sum").prox(np.array([[v]]), np.array([[y]]), tau).item()
     assert u == pytest.approx(minimiser, rel=1e-5)

@@ -174,7 +174,7 @@ def test_layers_without_a_forward_derivative_are_refused_by_name(rng):
             return np.take_along_axis(g, np.argsort(aux, axis=-1), axis=-1)
 
     X, y = rng.standard_normal((6, 4)), [0, 1, 2, 0, 1, 2]
-    for layer, words in ((ml.BatchNorm(5), r"BatchNorm\(5\) couples"),
+    for layer, words in ((ml.BatchNorm(5), r"got BatchNorm\(5\)"),
                          (Sorted(), r"Sorted\(\) has no forward derivative")):
         net = ml.Network([ml.Linear(4, 5), layer, ml.ReLU(), ml.Linear(5, 3)], dtype=np.float64)
         with pytest.raises(ValueError, match=f"GaussNewton: .*{words}"):

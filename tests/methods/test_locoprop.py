@@ -456,3 +456,29 @@ def test_weight_decay_of_the_local_optimizer_reaches_a_batch_norm(rng):
 
     for with_decay, without, parameter in zip(steps(0.5), steps(0.0), net.parameters):
         np.testing.assert_allclose(with_decay - without, 0.05 * parameter, atol=1e-12)
+
+
+class Fails(ml.Tanh):
+    """Its derivative may raise, which is after the maps above have taken their local steps."""
+
+    fails = False
+
+    def adjoint(self, z, a, aux, g):
+        if Fails.fails:
+            raise ArithmeticError("the sweep fails")
+        return super().adjoint(z, a, aux, g)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_a_call_that_fails_leaves_the_local_optimizers_as_they_were(optimizer, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 8)), rng.integers(0, 3, 50)
+    net = ml.Network([ml.Linear(8, 6), Fails(), ml.Linear(6, 3)], dtype=np.float64)
+    method, fresh = (ml.LocoProp(local_lr=1e-3, local_optimizer=optimizer) for _ in range(2))
+    for _ in range(2):  # before the first step, and after it
+        monkeypatch.setattr(Fails, "fails", True)
+        with pytest.raises(ArithmeticError, match="the sweep fails"):
+            method.direction(net, X, y)
+        monkeypatch.setattr(Fails, "fails", False)
+        for mine, theirs in zip(method.direction(net, X, y)[1], fresh.direction(net, X, y)[1]):
+            np.testing.assert_array_equal(mine, theirs)

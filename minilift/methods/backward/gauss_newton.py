@@ -33,12 +33,14 @@ class GaussNewton(Method):
     tolerance : float, default 1e-4
         The residual of the equations, relative to ∇J, at which conjugate gradients stop.
     steps : int, default 1000
-        The largest number of steps, each of one product with G, to reach it; a restart takes one more product.
+        The largest number of steps, each of one product with G, to reach it; a restart, and the check at the end, take
+        one more product each.
 
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range. On a batch: for a batch norm, where G has no terms of single samples, for a layer
+        For arguments out of range. On a batch: for a batch norm, where G has no terms of single samples, or another
+        transfer with parameters, for a layer
         without a forward derivative, or for a loss whose transfer is neither elementwise nor a softmax.
     ArithmeticError
         On a batch: if the tolerance is not reached in that many steps. In float32 it cannot be near 1e-7.
@@ -68,8 +70,8 @@ class GaussNewton(Method):
         loss, z = net.loss_function, state.z[net.depth]
         f, N = matching_transfer("GaussNewton", loss), net.samples(state)
         if net.norms:
-            raise ValueError(f"GaussNewton: the samples that {net.norms[0]!r} couples have no Gauss–Newton matrices of "
-                             "their own; it needs a network without batch norm")
+            raise ValueError("GaussNewton: expects transfers without parameters of their own, for which it has no "
+                             f"Gauss–Newton matrices (those of a batch norm couple samples); got {net.norms[0]!r}")
         p = f.forward(z)
 
         def damped_product(v):

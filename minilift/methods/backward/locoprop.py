@@ -126,6 +126,15 @@ class LocoProp(Method):
         """1/η, or 0 without a regulariser."""
         return 0.0 if self.eta is None else 1 / self.eta
 
+    def direction(self, net, X, y, rng=None, commit=False):
+        """Return the loss and the directions of one batch; if this fails, the local optimizers are as before."""
+        before = copy.deepcopy(self.optimizers)
+        try:
+            return super().direction(net, X, y, rng, commit)
+        except BaseException:
+            self.optimizers = before
+            raise
+
     def propose(self, block: Block) -> Any:
         """Return θ_l − θ_l^new of one local problem."""
         if self.steps != "exact" and self.local_optimizer != "sgd":

@@ -1,4 +1,4 @@
-r"""Block coordinate descent (Zeng, Lau, Lin, Yao, ICML 2019): all blocks in closed form, backwards, with prox terms.
+r"""Block coordinate descent (Zeng, Lau, Lin, Yao, ICML 2019): all blocks, solved directly, backwards, with prox terms.
 
 On the three-split energy, from the output to the input,
 
@@ -19,7 +19,7 @@ from minilift.support.arguments import known_name, positive_number
 
 
 class BCD(ThreeSplitMethod):
-    r"""Block coordinate descent with closed forms; `direction` returns θ − θ_new.
+    r"""Block coordinate descent, each block solved directly; `direction` returns θ − θ_new.
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ class Lifted(EnergyMethod):
         return self.sweeps
 
     def check_network(self, net):
-        """Raise an error unless the blocks of this network have the closed forms that the method needs."""
+        """Raise an error unless the blocks of this network have the form that the method needs."""
         refuse_all_but_chains(self, net)
 
     def directions(self, net, state, y):
@@ -317,3 +317,6 @@ def refuse_all_but_chains(method, net):
         if sigma is not None and not sigma.elementwise:
             raise ValueError(f"{type(method).__name__}: expects elementwise transfers, whose blocks fall apart into "
                              f"single numbers; after map {l} stands {sigma!r}")
+        if sigma is not None and len(sigma.parameters):
+            raise ValueError(f"{type(method).__name__}: expects transfers without parameters of their own, for which "
+                             f"it has no direction; after map {l} stands {sigma!r}")

@@ -99,6 +99,15 @@ class DLADMM(ThreeSplitMethod):
             self.look_at(net.loss_function.value(state.z[net.depth], y), width)
         return variables
 
+    def directions(self, net, state, y):
+        """Return θ − θ_new for a completed forward pass; if it fails, the schedule is as before."""
+        before = self.rho_now, self.curvature_now, self.losses
+        try:
+            return super().directions(net, state, y)
+        except BaseException:
+            self.rho_now, self.curvature_now, self.losses = before
+            raise
+
     def look_at(self, loss, width):
         """Record the loss of θ after the previous call, and let ρ and κ grow if it has risen three times."""
         self.losses = [] if self.losses is None else [*self.losses[-3:], loss]  # before the first call there is none

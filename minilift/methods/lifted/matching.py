@@ -120,8 +120,10 @@ class MatchingEnergy(LiftedEnergy):
                                  *self.goal(l + 1, variables), kappa)
 
     def best_a(self, l, variables):
-        """Return the unique argmin in a_l."""
-        return self.problem_a(l, variables).newton()
+        """Return the unique argmin in a_l, found in float64: in float32 the objective cannot guide Newton's steps."""
+        problem = self.problem_a(l, variables)
+        double = {name: getattr(problem, name).astype(np.float64) for name in ("phi", "W", "b", "target")}
+        return problem._replace(**double).newton().astype(problem.phi.dtype, copy=False)
 
     def fixed_point(self, l, variables, steps):
         """Return a_l after `steps` fixed point iterations."""

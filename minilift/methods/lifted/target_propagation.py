@@ -137,6 +137,15 @@ class TargetPropagation(Method):
     def directions(self, net, state, y):
         """Return the gradients of the local losses divided by β; then train the inverses."""
         refuse_all_but_chains(self, net)
+        before = self.psi, self.rng.bit_generator.state
+        try:
+            return self.gradients_and_inverses(net, state, y)
+        except BaseException:  # a step that was not taken leaves no trace in the inverses
+            self.psi, self.rng.bit_generator.state = before
+            raise
+
+    def gradients_and_inverses(self, net, state, y):
+        """Return the directions, and train the inverses."""
         self.prepare(net)
         D, weight = net.depth, net.loss_function.weight(len(state.a[0]))
         off = self.differences(net, state, y)
@@ -166,7 +175,7 @@ class TargetPropagation(Method):
 
     def learn_inverses(self, net, state):
         """Take a gradient step in each ψ_l on the reconstruction of noisy values, and measure it."""
-        self.reconstruction = 0.0
+        self.reconstruction, self.psi = 0.0, dict(self.psi)
         for l, psi in self.psi.items():
             loss, gradient = self.reconstruct(net, l, self.noisy(net, state.a[l - 1]), state.theta[l])
             self.psi[l] = psi - self.rate * gradient

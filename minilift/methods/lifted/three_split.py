@@ -4,9 +4,9 @@ r"""The energy in which θ, z and a are all variables, with the argmin of each o
             + \tfrac{\rho}{2}\|z_l - \varphi(\theta_l, a_{l-1})\|^2, \qquad \sigma_D = \mathrm{id},
 
 with the loss summed over the samples. It is ProxProp (3) with one more variable, the output. Without a_D the loss
-takes z_D itself, and a multiplier may be added for the gap z_D − φ_D. Each block's argmin has a closed form: damped
-least squares in θ_l and in a_l, entry by entry in z_l, the prox of the loss in the output. A proximal term
-``α/2 ‖v − v_old‖²`` may be added in any block.
+takes z_D itself, and a multiplier may be added for the gap z_D − φ_D. Each block is solved directly: damped least
+squares in θ_l and in a_l; entry by entry in z_l, in closed form if σ has linear pieces; in the output by the prox of
+the loss, in closed form for squared error. A proximal term ``α/2 ‖v − v_old‖²`` may be added in any block.
 """
 
 from __future__ import annotations

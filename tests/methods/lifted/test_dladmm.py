@@ -272,3 +272,22 @@ def test_the_gpu_backend(device):
     method.reset()
     for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
         assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())
+
+
+def test_a_sweep_that_fails_leaves_no_trace_in_the_schedule():
+    class Loss(ml.SoftmaxCrossEntropy):
+        fails = False
+
+        def prox(self, v, y, tau):
+            if Loss.fails:
+                raise ArithmeticError("no prox")
+            return super().prox(v, y, tau)
+
+    net, method = ml.mlp([5, 6, 3], loss=Loss(), dtype=np.float64), ml.DLADMM(rho=0.1)
+    for _ in range(2):
+        method.direction(net, *DATA)
+    before = method.rho_now, method.curvature_now, list(method.losses)
+    Loss.fails = True
+    with pytest.raises(ArithmeticError, match="no prox"):
+        method.direction(net, *DATA)
+    assert (method.rho_now, method.curvature_now, list(method.losses)) == before

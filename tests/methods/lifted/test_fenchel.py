@@ -200,3 +200,18 @@ def test_the_gpu_backend(device):
     _, steps = method.direction(on_device, *DATA)
     for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
         assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_float32_newtons_method_ends_too(seed):
+    rng = np.random.default_rng(seed)
+    net = ml.mlp([10, 10, 5], seed=seed, init=2.0)
+    X, y = rng.standard_normal((100, 10)), rng.integers(0, 5, 100)
+    d = ml.FenchelLifted(lam=0.1).direction(net, X, y)[1]
+    assert all(one.dtype == np.float32 and np.isfinite(one).all() for one in d)
+
+
+def test_a_long_run_in_float32_does_not_diverge():
+    history = ml.fit(ml.mlp([2, 16, 2]), ml.datasets.moons(200), ml.FenchelLifted(lam=0.01, anchor=0.01), ml.SGD(1.0),
+                     epochs=40, batch_size=None, progress=False)
+    assert history.diverged is None

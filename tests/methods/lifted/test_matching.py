@@ -234,3 +234,9 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_all_activations_of_the_other_energies_serve_here():
     assert {type(f).__name__ for f in TRANSFERS} >= {type(ml.activations.ACTIVATIONS[name]()).__name__
                                                      for name in ACTIVATIONS}
+
+
+@pytest.mark.parametrize("method", [ml.LPOM(mu=[1.0, 2.0]), ml.LiftedBregman(mu=[1.0, 2.0])])
+def test_a_wrong_number_of_weights_is_the_methods_own(method):
+    with pytest.raises(ValueError, match=f"{type(method).__name__}: mu must be .* got 2"):
+        method.direction(ml.mlp([4, 3, 2]), np.ones((5, 4)), np.arange(5) % 2)

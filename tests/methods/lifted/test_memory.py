@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from transfers import PReLU
 
 import minilift as ml
 from minilift.methods.lifted.descend import LiftedEnergy, Variables
@@ -252,3 +253,11 @@ def test_weights_too_large_to_be_squared_end_a_run_of_admm_as_divergence():
     net.theta[2] = 1e25 * np.random.default_rng(0).standard_normal((5, 3))
     history = ml.fit(net, DATA, ml.ADMM(variables="forward"), ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
     assert "too large to be squared" in str(history.diverged)
+
+
+@pytest.mark.parametrize("name", ["mac", "bcd", "admm", "dladmm", "fenchel", "lpom", "lifted-bregman",
+                                  "target-propagation", "predictive-coding", "gauss-newton"])
+def test_a_transfer_with_parameters_is_refused_by_methods_that_have_no_direction_for_them(name):
+    net = ml.Network([ml.Linear(2, 4), PReLU(), ml.Linear(4, 2)], dtype=np.float64)
+    with pytest.raises(ValueError, match=r"transfers? .*parameters.* PReLU"):
+        ml.fit(net, ml.datasets.moons(60), name, "sgd:lr=1", epochs=1, batch_size=None, progress=False)

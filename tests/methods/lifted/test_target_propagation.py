@@ -225,3 +225,24 @@ def test_the_gpu_backend(device):
     theirs, ours = (ml.TargetPropagation().direction(network(backend=b), *DATA)[1] for b in ("cupy", "numpy"))
     for mine, other in zip(theirs, ours):
         assert np.allclose(ml.network.to_numpy(mine), other, atol=2e-4 * abs(other).max())
+
+
+def test_a_step_that_fails_leaves_no_trace_in_the_inverses(monkeypatch):
+    net, method = network(), ml.TargetPropagation()
+    method.direction(net, *DATA)
+    before = {l: psi.copy() for l, psi in method.psi.items()}
+    state = method.rng.bit_generator.state
+    own, calls = method.reconstruct, []
+
+    def second_fails(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ArithmeticError("an inverse fails")
+        return own(*arguments)
+
+    monkeypatch.setattr(method, "reconstruct", second_fails)
+    with pytest.raises(ArithmeticError, match="an inverse fails"):
+        method.direction(net, *DATA)
+    assert method.rng.bit_generator.state == state
+    for l, psi in method.psi.items():
+        np.testing.assert_array_equal(psi, before[l])
