@@ -93,6 +93,15 @@ def test_where_an_extra_is_missing_no_folder_is_made(kind, capsys, tmp_path, mon
     assert not (tmp_path / "folder").exists()
 
 
+@pytest.mark.parametrize("line", ["teach student", "teach book", "teach kit", "tutorials --no-browser"])
+def test_a_file_in_the_place_of_a_folder_is_told_as_the_help_calls_it(line, capsys, tmp_path):
+    pytest.importorskip("latex2mathml")
+    path = tmp_path / "file"
+    path.touch()
+    code, _, err = run(capsys, *line.split(), str(path))
+    assert (code, err.splitlines()[-1]) == (2, f"minilift {line.split()[0]}: DIR: [Errno 17] File exists: '{path}'")
+
+
 def test_help_is_quick():
     """Neither the subcommands' modules nor the libraries that draw and load are imported for the overview."""
     code = ("import sys; from minilift import cli; cli.main([]); "

@@ -122,6 +122,17 @@ def test_comparison_draws_the_losses_against_epochs_and_seconds():
     assert not crosses(left)
 
 
+def test_a_history_without_seconds_has_no_line_over_seconds():
+    bare = History("bare")
+    for epoch, loss in enumerate([3.0, 1.0]):
+        bare.append({"epoch": epoch, "train_loss": loss})
+    left, right = plots.comparison({"backprop": history([4.0, 2.0]), "bare": bare}).axes
+    assert [[line.get_label() for line in axes.lines] for axes in (left, right)] == [["backprop", "bare"], ["backprop"]]
+    (alone,) = plots.comparison({"bare": bare}, level=2.0).axes
+    assert list(line_of(alone, "bare")[1]) == [3.0, 1.0]
+    rendered(alone.figure)
+
+
 def test_comparison_draws_the_median_and_the_range_of_repetitions():
     runs = [history([4.0, 1.0]), history([4.0, 2.0]), history([4.0, 8.0])]
     left, _ = plots.comparison({"cg3": runs}).axes

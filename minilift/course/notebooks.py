@@ -387,7 +387,8 @@ def hand_out(directory, names=CURRICULUM):
         Each file, and whether it is new; a file that exists is somebody's work and is left as it is.
     """
     directory, names = Path(directory), [full_name(name) for name in names]
-    directory.mkdir(parents=True, exist_ok=True)
+    with naming("DIR", OSError):
+        directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name in names:
         target = directory / f"{name}.ipynb"
@@ -752,7 +753,8 @@ def add_arguments(parser):
     material = commands.add_parser("kit", help="write a lecturer's kit: plans, quiz, slides, handout, rubrics, "
                                                "examinations (in a source checkout)")
     material.add_argument("directory", nargs="?", default="minilift-kit", metavar="DIR", help="default minilift-kit")
-    material.add_argument("--seed", type=whole, help="seed of the examinations (default: drawn, and printed)")
+    material.add_argument("--seed", type=whole, help="seed of the examinations (default: drawn, and printed; "
+                                                     "needed where DIR holds a kit)")
 
 
 def run(arguments):
@@ -764,12 +766,20 @@ def run(arguments):
 
 def run_student(arguments):
     """Write fresh student notebooks."""
-    if not arguments.names and arguments.directory in {part for name in CURRICULUM for part in (name, name[:2])}:
+    if not arguments.names and is_name(arguments.directory):
         raise ValueError(f"DIR: a folder comes before the names of notebooks, as in 'minilift teach student course "
-                         f"{arguments.directory}', got {arguments.directory!r} alone")
+                         f"{arguments.directory}', got {arguments.directory!r} alone (a folder of that name is "
+                         f"./{arguments.directory})")
     for path, new in hand_out(arguments.directory, arguments.names or CURRICULUM):
         print(f"{path}" if new else f"{path}: exists, left as it is")
     return 0
+
+
+def is_name(word):
+    """Whether a word, and no path, is the name of a notebook as `full_name` knows it."""
+    with suppress(ValueError):
+        return word == Path(word).name and Path(word).suffix in ("", ".ipynb") and bool(full_name(word))
+    return False
 
 
 def run_grade(arguments):
@@ -876,7 +886,7 @@ def run_book(arguments):
     browser = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server") if arguments.lite else ()
     import_or_explain("nbconvert", "latex2mathml", *browser, extra="lite" if arguments.lite else "tutorials")
     directory = Path(arguments.directory)
-    with naming("directory", OSError):
+    with naming("DIR", OSError):
         directory.mkdir(parents=True, exist_ok=True)
     note("writing the book: about 20 seconds")
     front = (folder() / "README.md").read_text(encoding="utf-8")
@@ -908,11 +918,11 @@ def run_kit(arguments):
     directory = Path(arguments.directory)
     seed = secrets.randbelow(10**6) if arguments.seed is None else whole_number("--seed", arguments.seed, least=0)
     if arguments.seed is None and (directory / "examination.html").exists():
-        raise ValueError(f"{directory} holds a kit already, and a new seed would replace its examinations; give the "
-                         "--seed that its examination.html names, or another DIR")
+        raise ValueError(f"DIR: {directory} holds a kit already, and a new seed would replace its examinations; give "
+                         "the --seed that its examination.html names, or another DIR")
     need_sources("the kit is made")
     import_or_explain("nbconvert", "latex2mathml", "jupytext")
-    with naming("directory", OSError):
+    with naming("DIR", OSError):
         directory.mkdir(parents=True, exist_ok=True)
     note("writing the kit: about ten seconds")
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (folder() / "kit").glob("*.md")}
@@ -948,7 +958,8 @@ def run_tutorials(arguments):
             try:
                 return server.wait()
             except Terminated:
-                server.terminate()
+                server.terminate()  # and it is waited for
+                raise
             except KeyboardInterrupt:  # JupyterLab has it too: it asks, and ends its kernels
                 continue
 

@@ -663,6 +663,7 @@ def energy_figure(task, contenders, results):
 
 def curves_of(task, contenders, results):
     """Return the histories with the chosen step sizes, by legend text, and the names of their plotting styles."""
-    labels = {f"{contender.label}, {step_text(task, contender, results)}": contender.label for contender in contenders}
+    labels = {verbatim(f"{contender.label}, {step_text(task, contender, results)}"): contender.label
+              for contender in contenders}
     curves = {shown: results.measured(task.data.name, label, itemgetter("history")) for shown, label in labels.items()}
     return curves, {shown: label.split(":")[0] for shown, label in labels.items()}

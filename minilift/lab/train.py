@@ -130,15 +130,16 @@ def of_given(net, given):
 def report(net: Network, task, history, output):
     """Print the outcome of a run, and write the network if that is wanted."""
     written = None
-    if output is not None:  # first, as nobody may read what is printed
-        written = f"network{'' if history.diverged is None else ', as it diverged'}: {output}"
-        try:
+    try:
+        if output is not None:  # first, as nobody may read what is printed
+            written = f"network{'' if history.diverged is None else ', as it diverged'}: {output}"
             (net if task.given is None else of_given(net, task.given)).save(output)
-        except ValueError as error:  # NaN after divergence
-            written = f"no network is written: {error}"
-    print(history)
-    if history.diverged is None:
-        loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
-        print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
+    except ValueError as error:  # NaN after divergence
+        written = f"no network is written: {error}"
+    finally:  # on a full disk, too
+        print(history)
+        if history.diverged is None:
+            loss, accuracy = evaluate(net, task.data.X_test, task.data.y_test)
+            print(f"test loss {loss:.4g}" if accuracy is None else f"test accuracy {accuracy:.4g}")
     if written is not None:
         print(written)

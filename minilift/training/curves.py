@@ -141,7 +141,7 @@ def history(histories: Any) -> Figure:
     histories = {label: checked_run("history: histories", run) for label, run in histories.items()}
     if not histories:
         raise ValueError("history: histories must hold at least one History, got none")
-    figure, panels = two_panels("loss")
+    figure, panels = panels_of(histories.values(), "loss")
     for label, style in styles(looks_of(histories)).items():
         run = histories[label]
         name = textwrap.fill(str(label), 60)
@@ -195,17 +195,20 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     if not runs or not all(runs.values()):
         raise ValueError("comparison: runs must hold a History for each label")
     runs = {label: [checked_run("comparison: runs", run, column) for run in some] for label, some in runs.items()}
-    figure, panels = two_panels(ylabel)
-    panels["seconds"].set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is left out
+    figure, panels = panels_of([run for some in runs.values() for run in some], ylabel)
+    in_time = [panels["seconds"]] if "seconds" in panels else []
+    for axes in in_time:
+        axes.set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is left out
     for label, style in styles({label: looks[label] for label in runs} if looks else looks_of(runs)).items():
         draw(panels, runs[label], column, style, label)
-    bring_crosses_in(panels["seconds"])
+    for axes in in_time:
+        bring_crosses_in(axes)
     if level is not None:
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
         panels["epoch"].annotate(f"{level:.3g}", (0.01, level), xycoords=("axes fraction", "data"), fontsize=8,
                                  color=GREY, xytext=(0, 2), textcoords="offset points")
-    for axis in (panels["epoch"].yaxis, panels["seconds"].xaxis):
+    for axis in (panels["epoch"].yaxis, *(axes.xaxis for axes in in_time)):
         plain_numbers(axis)
     if title:
         figure.suptitle(title, fontsize=10)
@@ -222,22 +225,26 @@ def checked_run(what, run, column="train_loss"):
     return run
 
 
-def two_panels(ylabel):
-    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis."""
+def panels_of(runs, ylabel):
+    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis.
+
+    If all histories are of rows without seconds, as one's own may be, there is no panel for them.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(9, 4.2)
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, xlabel in ((left, "epochs"), (right, "seconds of training")):
+    timed = any("seconds" in run for run in runs)
+    figure = new_figure(9 if timed else 5, 4.2)
+    panels = dict(zip(("epoch", "seconds"), figure.subplots(1, 1 + timed, sharey=True, squeeze=False)[0]))
+    for axes, xlabel in zip(panels.values(), ("epochs", "seconds of training")):
         axes.set_yscale("log")
         axes.set_xlabel(xlabel)
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    right.xaxis.set_major_locator(MaxNLocator(5))  # numbers such as 0.00025 need room
-    left.set_ylabel(ylabel)
-    return figure, {"epoch": left, "seconds": right}
+        places = {"integer": True, "min_n_ticks": 1} if xlabel == "epochs" else {"nbins": 5}  # 0.00025 needs room
+        axes.xaxis.set_major_locator(MaxNLocator(**places))
+    panels["epoch"].set_ylabel(ylabel)
+    return figure, panels
 
 
 def draw(panels, histories, column, style, label):
@@ -247,6 +254,8 @@ def draw(panels, histories, column, style, label):
         label = f" {label}"  # matplotlib would leave it out of the legend
     losses = np.array([[*run[column], *[at_last(run, column)] * (rows - len(run))] for run in histories], dtype=float)
     for x_column, axes in panels.items():
+        if x_column == "seconds" and not all(x_column in run for run in histories):
+            continue
         x = np.median([extended(run[x_column], rows) for run in histories], axis=0)
         median = np.median(losses, axis=0)
         shown = np.isfinite(median) & ((x > 0) | (axes.get_xscale() == "linear"))

@@ -149,8 +149,9 @@ class History:
             return f"History({self.label}: empty)"
         changes = [f"{name} {self[name][0]:.4g} → {self[name][-1]:.4g}" for name in self.columns
                    if name.endswith(("_loss", "_accuracy")) and name != "batch_loss"]
-        return (f"History({self.label}: {len(self) - 1} epoch{'s' * (len(self) != 2)} in {self['seconds'][-1]:.3g} s, "
-                f"{', '.join(changes)}; {self.status})")
+        took = f" in {self['seconds'][-1]:.3g} s" if "seconds" in self else ""  # not in rows of one's own
+        epochs = f"{len(self) - 1} epoch{'s' * (len(self) != 2)}{took}"
+        return f"History({self.label}: {', '.join([epochs, *changes])}; {self.status})"
 
     def _repr_html_(self):
         rows = [[f"{value:.4g}" for value in row] for row in zip(*self.columns.values())]

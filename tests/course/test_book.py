@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from minilift.cli import main
 from minilift.course import book, notebooks
 
 for needed in ("nbconvert", "latex2mathml"):
@@ -81,6 +82,15 @@ def test_the_search_knows_each_section(pages):
     for place, _, _ in index:
         page, part = place.split("#")
         assert f'id="{part}"' in pages[page]
+
+
+@pytest.mark.parametrize("outputs", [[], [PICTURE]])
+def test_a_book_without_figures_says_so(tmp_path, monkeypatch, capsys, outputs):
+    """An installed package has the notebooks without what they show."""
+    monkeypatch.setattr(notebooks, "read", lambda path: {"cells": [cell("markdown", "x"), cell("code", "x", *outputs)]})
+    monkeypatch.setattr(book, "write", lambda *arguments: None)
+    assert main(["teach", "book", str(tmp_path)]) == 0
+    assert ("the pages will have no figures" in capsys.readouterr().err) is not bool(outputs)
 
 
 def test_every_equation_of_the_course_is_understood():

@@ -276,6 +276,67 @@ def test_an_interrupted_call_is_taken_up(school, monkeypatch):
     assert begun(folder) == ["bob"]
 
 
+def interrupted(folder, monkeypatch, at, **options):
+    """Grade one at a time, and be interrupted when so many lines have been said."""
+    said = []
+
+    def note(text):
+        said.append(text)
+        if len(said) == at:
+            raise KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        patch.setattr(gradebook, "note", note)
+        with pytest.raises(KeyboardInterrupt):
+            grade(folder, jobs=1, **options)
+    begun(folder)
+
+
+def seeds_in(folder):
+    """Return {name: seed} of the grades that are kept, and the names in the table."""
+    rows, _ = gradebook.read_rows(folder / "grades.json")
+    _, *lines = csv.reader((folder / "grades.csv").open(newline=""))
+    return {name.removesuffix(".ipynb"): row["seed"] for name, row in rows.items()}, [line[0][:-6] for line in lines]
+
+
+def test_grades_of_another_seed_stay_until_there_are_new_ones(school, monkeypatch):
+    """The table is of one seed."""
+    folder = school(ada=GOOD, bob=GOOD)
+    grade(folder)
+    interrupted(folder, monkeypatch, 2, seed=2)
+    assert seeds_in(folder) == ({"ada": 2, "bob": 1}, ["ada"])
+    grade(folder, seed=2)
+    assert begun(folder) == ["bob"]
+    assert seeds_in(folder) == ({"ada": 2, "bob": 2}, ["ada", "bob"])
+
+
+def test_what_was_graded_before_a_mistaken_seed_is_not_graded_again(school, monkeypatch):
+    folder = school(ada=GOOD, bob=GOOD)
+    first = grade(folder)
+    interrupted(folder, monkeypatch, 1, seed=2)
+    assert grade(folder) == first
+    assert begun(folder) == []
+    assert seeds_in(folder) == ({"ada": 1, "bob": 1}, ["ada", "bob"])
+
+
+def test_of_a_notebook_that_is_gone_no_grades_of_another_seed_stay(school, monkeypatch):
+    folder = school(ada=GOOD, bob=GOOD)
+    grade(folder)
+    interrupted(folder, monkeypatch, 1, seed=2)
+    (folder / "bob.ipynb").unlink()
+    grade(folder, seed=2)
+    assert seeds_in(folder) == ({"ada": 2}, ["ada"])
+
+
+def test_a_table_of_the_teachers_own_is_set_aside(school, capsys):
+    folder = school(ada=GOOD)
+    (folder / "grades.csv").write_text("mine")
+    for _ in range(2):
+        grade(folder)
+    assert (folder / "grades.csv~").read_text() == "mine"
+    assert capsys.readouterr().err.count("grades.csv was there already and is now ") == 1
+    assert sorted(path.name for path in folder.glob("grades*")) == ["grades.csv", "grades.csv~", "grades.json"]
+
+
 def test_what_is_no_file_or_hidden(school):
     folder = school(ada=GOOD)
     (folder / ".ipynb_checkpoints").mkdir()

@@ -247,6 +247,19 @@ def test_what_needs_the_sources_says_in_a_line_where_they_are(tmp_path, monkeypa
 
 
 @needs_pages
+def test_a_kit_that_is_there_is_not_made_anew_with_another_seed_unasked(tmp_path, monkeypatch, capsys):
+    """Its examinations have been handed out."""
+    seeds = []
+    monkeypatch.setattr(kit, "write", lambda *arguments: seeds.append(arguments[-1]))
+    monkeypatch.setattr(notebooks, "CURRICULUM", ())
+    (tmp_path / "examination.html").touch()
+    assert main(["teach", "kit", str(tmp_path)]) == 2
+    assert "holds a kit already, and a new seed would replace its examinations" in capsys.readouterr().err
+    assert main(["teach", "kit", str(tmp_path), "--seed", "7"]) == 0
+    assert seeds == [7]
+
+
+@needs_pages
 @pytest.mark.slow
 def test_the_whole_kit_is_built(tmp_path, capsys):
     assert main(["teach", "kit", str(tmp_path), "--seed", "7"]) == 0

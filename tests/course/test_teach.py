@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from minilift.course import notebooks, teach
+from minilift.support.signals import Terminated
 
 
 @pytest.fixture
@@ -276,12 +277,18 @@ def parsed(*words):
     return parser.parse_args(words)
 
 
-def test_a_notebook_without_a_folder_is_no_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["05", "5", "05_implicit_weights", "05_implicit_weights.ipynb"])
+def test_a_notebook_without_a_folder_is_no_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"DIR: a folder comes before .* 'minilift teach student course 05'"):
-        teach.run(parsed("student", "05"))
+    with pytest.raises(ValueError, match=rf"DIR: a folder comes before .* 'minilift teach student course {name}'"):
+        teach.run(parsed("student", name))
     assert not list(tmp_path.iterdir())
-    assert teach.run(parsed("student", "05", "05")) == 0  # who says both means it
+    assert teach.run(parsed("student", name, name)) == 0  # who says both means it
+
+
+@pytest.mark.parametrize("folder", ["course", "5.2", "./05", "class/05", "99"])
+def test_a_folder_is_no_notebook(folder):
+    assert not notebooks.is_name(folder)
 
 
 def test_an_empty_file_is_called_empty(tmp_path):
@@ -317,6 +324,60 @@ def test_tutorials_without_jupyter_say_what_to_install(tmp_path, monkeypatch):
         teach.run_tutorials(parser.parse_args([str(tmp_path)]))
     assert not list(tmp_path.iterdir()), "it is said before anything is copied"
     assert teach.run_tutorials(parser.parse_args([str(tmp_path), "--no-browser"])) == 0
+
+
+@pytest.fixture
+def jupyterlab(monkeypatch):
+    """Put a process in the place of JupyterLab's; return what waiting for it raises, one after the other, and a log."""
+    raised, log = [], []
+
+    class Process:
+        def __init__(self, words):
+            log.append(words[-1])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            log.append("awaited")
+
+        def wait(self, timeout=None):
+            if raised:
+                raise raised.pop(0)
+            return 0
+
+        def terminate(self):
+            log.append("terminated")
+
+        def kill(self):
+            log.append("killed")
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(notebooks, "import_or_explain", lambda *modules: None)
+    monkeypatch.setattr(notebooks, "hand_out", lambda directory: [])
+    return raised, log
+
+
+def run_tutorials():
+    return teach.run_tutorials(argparse.Namespace(directory="mine", no_browser=False))
+
+
+def test_ctrl_c_is_jupyterlabs_own_affair(jupyterlab):
+    """It asks whether to end, and takes its kernels with it."""
+    raised, log = jupyterlab
+    raised += [KeyboardInterrupt(), KeyboardInterrupt()]
+    try:
+        assert run_tutorials() == 0
+    except KeyboardInterrupt:
+        pytest.fail("it was taken for ours")
+    assert log == ["mine", "awaited"]
+
+
+def test_sigterm_goes_on_to_jupyterlab(jupyterlab):
+    raised, log = jupyterlab
+    raised += [Terminated()]
+    with pytest.raises(Terminated):
+        run_tutorials()
+    assert log == ["mine", "terminated", "awaited"]
 
 
 def test_a_file_that_is_no_notebook_is_named(tmp_path):
@@ -436,6 +497,32 @@ def test_grades_that_cannot_be_written_after_all_are_printed(tmp_path, monkeypat
     assert "1 of 1 passed" in out
     assert "written" not in out
     assert "ada.grade.json: cannot be written, it is a folder" in err
+
+
+def test_grades_that_nobody_reads_are_written(tmp_path, monkeypatch, capsys):
+    """`minilift teach grade ada.ipynb | true`."""
+    pytest.importorskip("nbclient")
+
+    def unread(*words, **options):
+        raise BrokenPipeError
+    results = [{"exercise": "1.1", "status": "PASS", "claims": [], "message": ""}]
+    monkeypatch.setattr(notebooks, "grade", lambda path, seed, of_exam: results)
+    monkeypatch.setattr(notebooks, "print", unread, raising=False)
+    with pytest.raises(BrokenPipeError):
+        teach.run(parsed("grade", str(tmp_path / "ada.ipynb")))
+    assert json.loads((tmp_path / "ada.grade.json").read_text())["results"] == results
+    assert "cannot be graded" not in capsys.readouterr().err
+
+
+def test_a_report_does_not_take_the_place_of_a_notebook(tmp_path, monkeypatch):
+    """Of who takes --json for a switch."""
+    pytest.importorskip("nbclient")
+    monkeypatch.setattr(notebooks, "grade", lambda path, seed, of_exam: [])
+    ada, bob = tmp_path / "ada.ipynb", tmp_path / "bob.ipynb"
+    ada.write_text("my work")
+    with pytest.raises(ValueError, match=r"--json: expected the file of a report, .* got the notebook .*ada\.ipynb"):
+        teach.run(parsed("grade", "--json", str(ada), str(bob)))
+    assert ada.read_text() == "my work"
 
 
 def test_an_answer_that_is_no_unicode_fails_alone(tmp_path, monkeypatch):

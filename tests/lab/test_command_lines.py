@@ -175,3 +175,10 @@ def test_minus_one_stands_for_all_cores_and_nothing_is_left_by_a_trial(tmp_path)
     options.writable_folder(tmp_path / "a" / "b")
     assert sorted(os.listdir(tmp_path)) == ["a", "x.png.trial"]
     assert (tmp_path / "x.png.trial").read_text() == "a user's own"
+
+
+def test_a_folder_is_taken_whatever_is_in_it(tmp_path):
+    """As `data` is in a clone, which holds the folder `results`."""
+    (tmp_path / "results").mkdir()
+    options.writable_folder(tmp_path)
+    assert os.listdir(tmp_path) == ["results"]

@@ -1,5 +1,6 @@
 """The comparison is fair and does what it says: one grid, one start, the same batches, no look at the test set."""
 
+import io
 import itertools
 import math
 import re
@@ -341,6 +342,13 @@ def test_a_table_with_real_targets_is_a_regression(tmp_path):
     assert "test loss" in compare.summary(made, [parse_method("backprop")], results, 0.1)
 
 
+def test_a_test_set_that_the_loss_does_not_take_is_told_before_training(tmp_path):
+    """As one beyond [0, 1], to which the training set has been scaled."""
+    options = table(tmp_path, X_train=np.linspace(0, 1, 180).reshape(60, 3), X_test=np.full((20, 3), 1.02), **LABELS)
+    with pytest.raises(ValueError, match=r"^--autoencoder: the test set: .* expects targets in \[0, 1\], got 1\.02"):
+        make_task(arguments(*options, "--autoencoder", "--layers", "3,2,3"))
+
+
 def test_a_raw_table_is_taken_as_it_is_and_the_advice_is_given(tmp_path):
     made = make_task(arguments(*table(tmp_path, y_train=np.full((60, 2), [1.0, 3.0]) * np.arange(60)[:, None],
                                       y_test=np.ones((20, 2)))))
@@ -556,6 +564,14 @@ def test_divergence_is_said():
     assert grid[4] == "backprop [2] 3 above div.", "the worst seed is shown"
 
 
+def test_a_run_is_above_if_it_ends_above_its_own_start():
+    """Seeds begin at losses of their own."""
+    tried = [record_of("backprop", step, seed, losses) for step, runs in (
+        (0.1, ([1.0, 0.9], [3.0, 2.0])), (1.0, ([1.0, 1.5], [3.0, 2.5]))) for seed, losses in enumerate(runs)]
+    _, grid = lines_of(Results(tried[:2], tried, trusted_step))
+    assert grid[4] == "backprop [2] above"
+
+
 def test_a_loss_of_the_first_seed_alone_is_said_to_be_a_bound():
     results = results_of({0.1: [2.0], 1.0: [0.5, 0.4], 10.0: [4.0], 100.0: [4.5], 1000.0: [math.inf]},
                          [([4, 0.1], 0.9)] * 2)
@@ -578,7 +594,58 @@ def test_a_method_of_the_whole_set_is_told():
     assert told not in compare.summary(task(), [parse_method("backprop")], run(task(), "backprop"), 0.3)
 
 
+# ---- the figure
+
+
+def drawn(given_task, results, level=1.0, contenders=None):
+    """Return the figure of a comparison as it is saved."""
+    figure = compare.figure(given_task, contenders or [parse_method(label) for label in results.labels], results, level)
+    figure.savefig(io.BytesIO())
+    return figure
+
+
+def test_a_name_that_is_no_tex_and_no_unicode_is_drawn_as_it_is():
+    """Of the user's data, and of the user's method."""
+    name, shown, made = "a$x_{$b\udcfc", r"a\$x_{\$b\udcfc", task()
+    made = replace(made, data=replace(made.data, name=name))
+    records = [{**record_of(name, 1.0, 0, [4.0, 1.0]), "data": name}]
+    own = parse_method("backprop")._replace(label=name)
+    figure = drawn(made, Results(records, records, trusted_step), contenders=[own])
+    assert figure.get_suptitle().startswith(f"{shown} (200 training samples), ")
+    assert figure.legends[0].get_texts()[0].get_text() == f"{shown}, lr = 1"
+
+
+def test_a_level_that_is_not_finite_is_not_drawn():
+    """As a tenth of the loss before training may be, on large numbers."""
+    made, results = task(), results_of({1.0: [1.0]}, [([4, 2.0], 0.9)])
+    assert [len(drawn(made, results, level).axes[0].lines) for level in (1.0, math.inf, math.nan)] == [2, 1, 1]
+
+
 # ---- the whole command
+
+
+SHORT = ("--quiet", "--epochs", "1", "--samples", "100", "--steps", "1", "--repeats", "1", "--methods", "backprop",
+         "--layers", "64,10")
+
+
+def test_the_figure_is_saved_though_nobody_reads_the_tables(tmp_path, monkeypatch):
+    """`minilift compare | head -1`."""
+    def unread(text, *more, **options):
+        if text.startswith("\n"):
+            raise BrokenPipeError
+    monkeypatch.setattr(compare, "print", unread, raising=False)
+    with pytest.raises(BrokenPipeError):
+        compare.run(arguments(*SHORT, "--output", str(tmp_path / "x.png")))
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_are_printed_though_the_figure_cannot_be_saved(tmp_path, monkeypatch, capsys):
+    def full(figure, path):
+        raise OSError("No space left on device")
+    monkeypatch.setattr(compare.plots, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        compare.run(arguments(*SHORT, "--output", str(tmp_path / "x.png")))
+    assert "\nbackprop  " in capsys.readouterr().out
 
 
 def test_the_command_prints_tables_and_saves_the_figure(tmp_path, monkeypatch, capsys):

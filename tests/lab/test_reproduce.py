@@ -1,6 +1,7 @@
 """`minilift reproduce`: runs are done once and taken up where they stopped, and verdicts say what the numbers say."""
 
 import contextlib
+import io
 import json
 import math
 import operator
@@ -295,6 +296,16 @@ def test_the_figure_of_step_sizes_says_the_plans_epochs_whatever_diverged():
     runs = [record("backprop", 50, [2.3], diverged=True), record("backprop", 0.1, [2.3, 1.0, 0.5])]
     figure = figures.steps_figure(plan_of("proxprop-table1", epochs=2), Results(runs), "digits")
     assert "digits, 2 epochs;" in figure.axes[0].get_title()
+
+
+def test_the_name_of_a_users_file_is_drawn_as_it_is():
+    """Though it be no TeX, and no Unicode."""
+    name, shown = "a$x_{$b\udcfc", r"a\$x_{\$b\udcfc"
+    results = Results([record("backprop", 0.1, [2.3, 1.0, 0.5], data=name)])
+    for draw, experiment in ((figures.steps_figure, "proxprop-table1"), (figures.curves_figure, "proxprop-fig2")):
+        figure = draw(plan_of(experiment, epochs=2), results, name)
+        figure.savefig(io.BytesIO())
+        assert shown in figure.get_suptitle() + figure.axes[0].get_title()
 
 
 def test_results_are_written_as_json_and_csv_with_all_that_is_needed_to_believe_them(tmp_path):

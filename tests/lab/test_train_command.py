@@ -1,13 +1,17 @@
 """`minilift train` says beforehand how long it takes and what comes of it; a bar moves on a terminal alone."""
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minilift as ml
 from minilift import cli
+from minilift.lab import train
 from minilift.lab.runs import read_data
+from minilift.training.history import History
 
 LINE = ["train", "--samples", "50", "--layers", "64,8,10", "--epochs", "20"]
 
@@ -118,9 +122,40 @@ def test_the_network_does_not_take_the_place_of_the_checkpoint(capsys, tmp_path,
     assert not (tmp_path / "run.npz").exists()
 
 
-def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
-    from minilift.lab import train
+@pytest.mark.parametrize("option", ["output", "checkpoint"])
+@pytest.mark.parametrize("name", ["mine.npz", "./mine.npz", "link.npz"])
+def test_neither_network_nor_checkpoint_takes_the_place_of_the_data(capsys, tmp_path, monkeypatch, option, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.npz").symlink_to("mine.npz")
+    table = raw_table("mine.npz", np.random.default_rng(0))
+    assert cli.main(["train", "--data", "mine.npz", "--epochs", "1", "--quiet", f"--{option}", name]) == 2
+    assert f"--{option}: expected another file than --data, got {Path(name)} for both" in capsys.readouterr().err
+    assert set(np.load("mine.npz")) == set(table)
 
+
+def test_the_network_is_written_though_nobody_reads_what_is_printed(tmp_path, monkeypatch):
+    """`minilift train --output net.npz | head -1`."""
+    def unread(*words, **options):
+        raise BrokenPipeError
+    monkeypatch.setattr(train, "print", unread, raising=False)
+    net = ml.mlp([64, 10])
+    with pytest.raises(BrokenPipeError):
+        train.report(net, SimpleNamespace(given=None), History(), tmp_path / "net.npz")
+    assert ml.load(tmp_path / "net.npz") == net
+
+
+def test_what_came_of_a_run_is_printed_though_the_network_cannot_be_written(tmp_path, monkeypatch, capsys):
+    def full(net, path):
+        raise OSError("No space left on device")
+    monkeypatch.setattr(ml.Network, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train.report(ml.mlp([64, 10]), SimpleNamespace(given=None, data=ml.datasets.digits()), History("x"),
+                     tmp_path / "net.npz")
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"History\(x: empty\)\ntest accuracy 0\.\d+\n", out)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
     def interrupted(*arguments, checkpoint, **options):
         checkpoint.write_bytes(b"whole")
         raise KeyboardInterrupt

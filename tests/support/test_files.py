@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,17 @@ import numpy as np
 import pytest
 
 from minilift.support import files
-from minilift.support.files import HOST, checksum, read_npz, sweep, whole_file, write_bytes, write_npz, write_text
+from minilift.support.files import (
+    HOST,
+    checksum,
+    read_npz,
+    read_text,
+    sweep,
+    whole_file,
+    write_bytes,
+    write_npz,
+    write_text,
+)
 
 OPEN = builtins.open
 ARRAYS = {"a": np.arange(5000.0), "b": np.array("text")}
@@ -298,6 +309,12 @@ def test_what_is_no_array_is_refused(tmp_path):
         read_npz(tmp_path / "a.npz")
     with pytest.raises(IsADirectoryError):
         read_npz(tmp_path)
+
+
+def test_a_text_may_hold_the_name_of_a_file_that_is_no_unicode(tmp_path):
+    """JSON gives it back."""
+    write_text(tmp_path / "x.json", json.dumps("käse\udcfc.npz", ensure_ascii=False))
+    assert json.loads(read_text(tmp_path / "x.json")) == "käse\udcfc.npz"
 
 
 def test_a_table_of_mixed_columns_is_told_how_it_is_saved(tmp_path):

@@ -837,6 +837,14 @@ def test_columns_and_summary():
     assert repr(History("new")) == "History(new: empty)"
 
 
+def test_rows_of_ones_own_need_no_seconds():
+    history = History("mine")
+    for epoch, loss in enumerate([2.0, 1.0]):
+        history.append({"epoch": epoch, "train_loss": loss})
+    assert repr(history) == "History(mine: 1 epoch, train_loss 2 → 1; completed)"
+    assert [axes.get_xlabel() for axes in history.plot().axes] == ["epochs"]
+
+
 def test_plot_returns_a_figure_and_writes_it(tmp_path):
     pytest.importorskip("minilift.plots")
     figure = run().plot(tmp_path / "loss.png")
