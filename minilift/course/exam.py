@@ -20,8 +20,7 @@ CHANGE = re.compile(r"^    (.+?) ==> (.+)$", re.M)
 NONE = re.compile(r"^- ([\d., ]+): (.*?)(?=^- |\Z)", re.M | re.S)
 CHECK = re.compile(r"^(\w+) = check\.(\w+)\(\1, SEED\)$")
 CHANGED = "**Changed for this examination.**"
-DISPLAYED = re.compile(r"(\$\$(?:(?!\$\$).)*?\\tag\{(\d+\.\d+)\}(?:(?!\$\$).)*\$\$)", re.S)
-NAMED = re.compile(r"\((\d+\.\d+)\)")
+DISPLAYED = re.compile(r"(\$\$(?:(?!\$\$).)*?\\tag\{([^}]+)\}(?:(?!\$\$).)*\$\$)", re.S)
 FOLDED = re.compile(r"<details>.*?</details>\n?", re.S)
 
 
@@ -154,6 +153,12 @@ def given(notebook, source):
     return [ast.unparse(node) for name, node in known.items() if name in reached - own]
 
 
+def is_named(tag, text):
+    """Whether a text names an equation: by its number, (15.2), its paper's, (ProxProp 11) or (11), or its name."""
+    number = tag.split()[-1]
+    return any(f"({name})" in text for name in (tag, number)) if number[0].isdigit() else tag in text
+
+
 def is_exercise(cell):
     """Whether a cell contains an exercise."""
     return "exercise" in cell["metadata"].get("tags", [])
@@ -188,7 +193,7 @@ def examination(blank, solved, table, head, seed, kind):
     start = re.sub(r"^SEED = \d+", f"SEED = {seed}" if kind == "key" else "SEED = 0", imports(blank), flags=re.M)
     cells = [("markdown", head, []), ("code", "\n".join([start, *judging]), [])]
     answers, names, known = exercise_sources(solved), checks(solved), variants(table)
-    equations = {number: text for cell in blank["cells"] for text, number in DISPLAYED.findall(cell["source"])}
+    equations = [found for cell in blank["cells"] for found in DISPLAYED.findall(cell["source"])]
     for before, cell in itertools.pairwise(blank["cells"]):
         number = re.match(r"# Exercise (\d+\.\d+)|", cell["source"])[1]
         if not is_exercise(cell) or number not in known:
@@ -197,8 +202,8 @@ def examination(blank, solved, table, head, seed, kind):
         tools = [tool for tool in given(solved, changed(answers[number], variant)) if ("code", tool, []) not in cells]
         cells += [("code", tool, []) for tool in tools]
         statement = FOLDED.sub("", before["source"][before["source"].index("## Exercise"):]).strip()
-        named = dict.fromkeys(NAMED.findall(statement + variant.text + cell["source"]))
-        shown = [equations[each] for each in named if each in equations and equations[each] not in statement]
+        words = statement + variant.text + cell["source"]
+        shown = [text for text, tag in equations if text not in statement and is_named(tag, words)]
         parts = [statement, *shown, f"{CHANGED} {variant.text}"]  # the sheet is all that a student has
         cells.append(("markdown", "\n\n".join(parts), []))
         cells.append(("code", changed(answers[number], variant) if kind == "key" else cell["source"], ["exercise"]))

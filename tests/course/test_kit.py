@@ -111,7 +111,10 @@ def test_an_examination_shows_the_equations_that_it_names_and_no_answer(name):
     for seed in (0, 1, 2, 5):
         cells = exam.examination(blank, solved, TABLE, "", seed, "exam")[2:]
         text = "\n".join(source for _, source, _ in cells)
-        assert set(re.findall(r"\((\d+\.\d+)\)", text)) <= set(re.findall(r"\\tag\{([\d.]+)\}", text)), seed
+        shown, known = (set(re.findall(r"\\tag\{(?:ProxProp )?([^}]+)\}", each)) for each in (
+            text, "\n".join(cell.source for cell in blank.cells)))
+        assert set(re.findall(r"\((\d+\.\d+)\)", text)) <= shown, seed
+        assert {tag for tag in known if (tag if tag[0].isalpha() else f"({tag})") in text} <= shown, seed
         asked, held = ([function for kind, source, tags in cells if kind == "code" and tags == of
                         for function in re.findall(r"(?m)^def (\w+)", source)] for of in (["exercise"], []))
         assert not {*asked} & {*held}, seed
