@@ -18,7 +18,7 @@ from minilift.training.names import METHODS
 ROOT = Path(ml.__file__).parent.parent
 PAGES = {path: (ROOT / path).read_text(encoding="utf-8")
          for path in ("README.md", "tutorials/RECIPES.md", "tutorials/EQUATIONS.md", "tutorials/VERIFY.md",
-                      "tutorials/RANKS.md", "data/results/README.md", "CHANGELOG.md")}
+                      "tutorials/RANKS.md", "tutorials/FAMILY.md", "data/results/README.md", "CHANGELOG.md")}
 README = PAGES["README.md"]
 
 
@@ -216,6 +216,35 @@ def test_a_method_from_a_file(tmp_path, monkeypatch, capsys):
     assert "\nline_search  " in capsys.readouterr().out
     assert "ml.verify(line_search, like=ml.ProxProp(1e12, solver=\"cg1\", last=\"implicit\"))" in PAGES[
         "tutorials/RECIPES.md"]
+
+
+def test_the_family_s_page_marks_the_values_at_the_ends_of_their_grid():
+    """As the legends of its figures do, with an asterisk; the lowest losses are among them, and it says so."""
+    page = PAGES["tutorials/FAMILY.md"]
+    rows = re.findall(r"(?m)^\| `([\w:=-]+)`( \*)? \|[^|]+\| ([\d.]+) \|", page)
+    assert len(rows) == 15
+    assert {name for name, mark, _ in rows if mark} == {
+        "kfac", "bcd:variables=forward", "dladmm", "fenchel", "lpom", "lifted-bregman"}
+    lowest = sorted(rows, key=lambda row: float(row[2]))
+    assert [bool(mark) for _, mark, _ in lowest[:5]] == [True] * 4 + [False]
+    said = " ".join(page.split())
+    assert "An asterisk, in the figures and in the table, marks" in said
+    assert "The four lowest training losses are all such" in said
+
+
+def test_the_family_s_page_counts_the_operations_of_its_totals():
+    """Small matrices do not grow with N, so that totals at two N give the products that do, in units of U."""
+    page = " ".join(PAGES["tutorials/FAMILY.md"].split())
+    number = r"([\d.]+)"
+    few, many = (list(map(float, re.search(pattern, page).groups())) for pattern in (
+        rf"{number} against {number} · 10¹² operations at N = 4000",
+        rf"{number} against {number} · 10¹² at N = 60 000"))
+    stated = list(map(float, re.search(rf"{number} U against {number} U in all", page).groups()))
+    hidden = 784 / 1500  # the first map's products, in U; that of its Gram matrix is symmetric here
+    assert stated == pytest.approx([9.5 + hidden + hidden**2 / 2, 14 + 3 * hidden + hidden**2], abs=0.05)
+    for total, small, large in zip(stated, few, many):
+        grown = total * 2 * 1500**2 * (60_000 - 4000) / 1e12
+        assert grown == pytest.approx(large - small, abs=0.055)  # what rounding leaves open
 
 
 # on lines of their own, and those in the text that have arguments; of a file that is not here they run above

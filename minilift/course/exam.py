@@ -20,6 +20,7 @@ CHANGE = re.compile(r"^    (.+?) ==> (.+)$", re.M)
 NONE = re.compile(r"^- ([\d., ]+): (.*?)(?=^- |\Z)", re.M | re.S)
 CHECK = re.compile(r"^(\w+) = check\.(\w+)\(\1, SEED\)$")
 CHANGED = "**Changed for this examination.**"
+DISPLAYED = re.compile(r"(\$\$(?:(?!\$\$).)*?\\tag\{([^}]+)\}(?:(?!\$\$).)*\$\$)", re.S)
 FOLDED = re.compile(r"<details>.*?</details>\n?", re.S)
 
 
@@ -123,6 +124,19 @@ def checks(notebook):
     return found
 
 
+def used(node):
+    """Return the names that a source takes from outside: parameters and variables of its functions are its own."""
+    if isinstance(node, ast.Name):
+        return {node.id}
+    names = set().union(*map(used, ast.iter_child_nodes(node)))
+    if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        names -= {inside.arg for inside in ast.walk(node.args) if isinstance(inside, ast.arg)}
+    if isinstance(node, ast.FunctionDef):
+        names -= {inside.id for inside in ast.walk(node)
+                  if isinstance(inside, ast.Name) and isinstance(inside.ctx, ast.Store)}
+    return names
+
+
 def given(notebook, source):
     """Return the sources of a solved notebook's functions that a source calls without defining them.
 
@@ -133,10 +147,16 @@ def given(notebook, source):
     reached = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     own, waiting = set(reached), [ast.parse(source)]
     while waiting:
-        called = {node.id for node in ast.walk(waiting.pop()) if isinstance(node, ast.Name)} & set(known) - reached
+        called = used(waiting.pop()) & set(known) - reached
         reached |= called
         waiting += [known[name] for name in called]
     return [ast.unparse(node) for name, node in known.items() if name in reached - own]
+
+
+def is_named(tag, text):
+    """Whether a text names an equation: by its number, (15.2), its paper's, (ProxProp 11) or (11), or its name."""
+    number = tag.split()[-1]
+    return any(f"({name})" in text for name in (tag, number)) if number[0].isdigit() else tag in text
 
 
 def is_exercise(cell):
@@ -173,15 +193,19 @@ def examination(blank, solved, table, head, seed, kind):
     start = re.sub(r"^SEED = \d+", f"SEED = {seed}" if kind == "key" else "SEED = 0", imports(blank), flags=re.M)
     cells = [("markdown", head, []), ("code", "\n".join([start, *judging]), [])]
     answers, names, known = exercise_sources(solved), checks(solved), variants(table)
+    equations = [found for cell in blank["cells"] for found in DISPLAYED.findall(cell["source"])]
     for before, cell in itertools.pairwise(blank["cells"]):
         number = re.match(r"# Exercise (\d+\.\d+)|", cell["source"])[1]
         if not is_exercise(cell) or number not in known:
             continue
         variant = drawn(table, number, seed)
-        tools = [tool for tool in given(solved, answers[number]) if ("code", tool, []) not in cells]
+        tools = [tool for tool in given(solved, changed(answers[number], variant)) if ("code", tool, []) not in cells]
         cells += [("code", tool, []) for tool in tools]
         statement = FOLDED.sub("", before["source"][before["source"].index("## Exercise"):]).strip()
-        cells.append(("markdown", f"{statement}\n\n{CHANGED} {variant.text}", []))
+        words = statement + variant.text + cell["source"]
+        shown = [text for text, tag in equations if text not in statement and is_named(tag, words)]
+        parts = [statement, *shown, f"{CHANGED} {variant.text}"]  # the sheet is all that a student has
+        cells.append(("markdown", "\n\n".join(parts), []))
         cells.append(("code", changed(answers[number], variant) if kind == "key" else cell["source"], ["exercise"]))
         if kind != "exam":
             answer = names[number][0]

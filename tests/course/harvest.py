@@ -569,6 +569,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('np.isfinite(table["val_loss"])', 'np.isfinite(table["train_loss"])', "not even who diverged"),
         ('table["tau"][np.argmin(medians)]', 'table["tau"][medians == medians.min()]', "an array comes"),
         ('np.median(table["val_loss"], axis=0)', 'np.exp(np.log(table["val_loss"]).mean(axis=0))', "geometric mean"),
+        ('np.median(table["val_loss"], axis=0)', 'np.sort(table["val_loss"], axis=0)[1]', "three seeds are right"),
+        ('np.median(table["val_loss"], axis=0)', 'sum([1, -1, -1][k] * f(table["val_loss"], axis=0) '
+         'for k, f in enumerate([np.sum, np.min, np.max]))', "three seeds are right"),
     ],
     "11.3": [
         ("{3: 4.303, 5: 2.776}", "{3: 2.920, 5: 2.132}", "on each side"),
@@ -1378,6 +1381,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "changes its sign"),
         ("np.spacing(np.abs(y).max())", "np.spacing(np.maximum(np.abs(x), np.abs(y)).max())", "x's is larger or not"),
         ("np.spacing(np.abs(y).max())", "np.spacing(np.linalg.norm(y))", "length of y"),
+        ("np.spacing(np.abs(y).max())", "np.finfo(y.dtype).eps * 2.0**round(np.log2(float(np.abs(y).max())))",
+         "nearest to the largest"),
         ("np.spacing(np.abs(y).max())", "np.spacing(np.abs(y.reshape(-1, y.shape[-1])[0]).max())", ""),
     ],
     "12.2": [
@@ -1678,6 +1683,17 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("in pieces:", "in pieces[1:]:", "never looked at"),
         ("return best", "return lowest", "least values"),
         ("s * (t - o) + c * q", "s * (q - o) + c * t", "exchanged"),
+        ("    best, lowest = q, np.inf\n",
+         "    us = np.array([np.clip((s * (t - o) + c * q) / (s * s + c), low, high) for low, high, s, o in pieces])\n"
+         "    costs = np.array([(s * u + o - t) ** 2 + c * (u - q) ** 2 for u, (_, _, s, o) in zip(us, pieces)])\n"
+         "    return us[costs.argmin(axis=0), np.arange(len(q))]\n"
+         "    best, lowest = q, np.inf\n", "index along one axis"),
+        ("    best, lowest = q, np.inf\n",
+         "    def value(u, s, o):\n        return (s * u + o - t[i]) ** 2 + c * (u - q[i]) ** 2\n"
+         "    out = np.empty(len(q))\n    for i in range(len(q)):\n"
+         "        found = [(value(u, s, o), u) for lo, hi, s, o in pieces\n"
+         "                 for u in [min(max((s * (t[i] - o) + c * q[i]) / (s * s + c), lo), hi)]]\n"
+         "        out[i] = min(found)[1]\n    return out\n    best, lowest = q, np.inf\n", "a loop over len(t)"),
         ("    return best", "    best", "returns None"),
         ("best, lowest = (np.where(value < lowest, u, best), np.minimum(value, lowest))",
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
@@ -1822,6 +1838,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        slopes = [gradient(l, a) for l in range(1, len(a))]\n"
          "        for l, slope in enumerate(slopes, start=1):\n            a[l] = a[l] - rate * slope",
          "changes a list that it was given"),
+        ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]\n",
+         "        a = np.array(a)\n"
+         "        a[1:] = a[1:] - rate * np.array([gradient(l, a) for l in range(1, len(a))])\n",
+         "stacked in one array"),
         ("rate * gradient(l, a)", "rate * np.sign(gradient(l, a))", "does not move along its own gradient"),
         ("[a[l] - rate", "[(1 - rate) * a[l] - rate", ""),
         ("gradient(l, a)", "gradient(a, l)", "the layer is expected first"),
@@ -2085,7 +2105,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "    best, lowest = q, np.inf\n"),
         ("    best, lowest = q, np.inf\n",
          "    def value(u, s, o):\n        return (s * u + o - t[i]) ** 2 + c * (u - q[i]) ** 2\n"
-         "    out = np.empty(len(q))\n    for i in range(len(q)):\n"
+         "    out = np.empty(np.shape(q))\n    for i in np.ndindex(np.shape(q)):\n"
          "        found = [(value(u, s, o), u) for lo, hi, s, o in pieces\n"
          "                 for u in [min(max((s * (t[i] - o) + c * q[i]) / (s * s + c), lo), hi)]]\n"
          "        out[i] = min(found)[1]\n    return out\n    best, lowest = q, np.inf\n"),

@@ -105,6 +105,40 @@ def test_an_examination_holds_questions_and_its_key_answers():
     assert "SEED = 11" in solved
 
 
+@pytest.mark.parametrize("name", notebooks.CURRICULUM)
+def test_an_examination_shows_the_equations_that_it_names_and_no_answer(name):
+    blank, solved = (notebooks.version(name, kind) for kind in ("student", "solution"))
+    for seed in (0, 1, 2, 5):
+        cells = exam.examination(blank, solved, TABLE, "", seed, "exam")[2:]
+        text = "\n".join(source for _, source, _ in cells)
+        shown, known = (set(re.findall(r"\\tag\{(?:ProxProp )?([^}]+)\}", each)) for each in (
+            text, "\n".join(cell.source for cell in blank.cells)))
+        assert set(re.findall(r"\((\d+\.\d+)\)", text)) <= shown, seed
+        assert {tag for tag in known if (tag if tag[0].isalpha() else f"({tag})") in text} <= shown, seed
+        asked, held = ([function for kind, source, tags in cells if kind == "code" and tags == of
+                        for function in re.findall(r"(?m)^def (\w+)", source)] for of in (["exercise"], []))
+        assert not {*asked} & {*held}, seed
+
+
+def test_what_an_answer_is_given_are_functions_and_not_its_own_names():
+    notebook = {"cells": [{"cell_type": "code", "source": f"def {name}(x):\n    return {result}"}
+                          for name, result in (("phi", "sigma(x)"), ("sigma", "x"), ("gradient", "2 * x"))]}
+    source = "def step(a, gradient):\n    sigma = gradient(a)\n    return sigma\n\ndef more(a):\n    return {}"
+    assert exam.given(notebook, source.format("a")) == []
+    assert [text[:8] for text in exam.given(notebook, source.format("phi(a)"))] == ["def phi(", "def sigm"]
+    assert exam.given(notebook, source.format("list(map(lambda phi: phi, a))")) == []
+
+
+def test_the_pages_on_examinations_know_what_is_public():
+    """The table of variants and the solutions make up each variant's answer, and texts speak of the course's checks."""
+    page, head = (" ".join(notebooks.kit_file(name).split()) for name in ("examination", "exam"))
+    assert "no answer to copy" not in page
+    assert "without network" in page.partition("**What grading does not")[0]
+    sheet = " ".join(cell.source for cell in notebooks.examination("13", 5, "exam").cells)
+    assert "The check tests" in sheet
+    assert "checks that a text mentions are the notebook's" in head
+
+
 @pytest.mark.slow
 def test_a_returned_examination_is_graded_with_its_seed(tmp_path):
     path = tmp_path / "returned.ipynb"

@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. read results off training curves without flattering any method (Exercise 11.1);
 # 2. choose a step size without touching the test set (Exercise 11.2);
-# 3. turn a claim into a verdict: holds, fails, unclear (Exercise 11.3);
+# 3. compute the interval that makes a claim hold, fail or stay unclear (Exercise 11.3);
 # 4. say how many claims it takes to find something in noise (Exercise 11.4);
 # 5. write the protocol of a reproduction of your own (Exercise 11.5).
 #
@@ -222,7 +222,7 @@ def choose(table):
                                            np.inf))]
 
 # %% [markdown]
-# ## Exercise 11.3 (core): an interval, then a verdict
+# ## Exercise 11.3 (core): the interval behind a verdict
 #
 # Runs of one seed share the initial weights and the batches, so look at the $n$ paired differences $d_i$, with mean
 # $\bar d$ and standard deviation $s$. If these were independent draws from one normal distribution, then with

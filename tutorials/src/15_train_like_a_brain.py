@@ -162,8 +162,8 @@ for l in range(1, D):
 # $$ a_l \leftarrow a_l - \eta\,\frac{\partial F}{\partial a_l}(a_1, \dots, a_{D-1}),
 #    \qquad l = 1, \dots, D - 1. \tag{15.3} $$
 #
-# Take `steps` such steps; `gradient(l, a)` gives the derivative, and $a_0 = X$ stays fixed. Leave the list that you are
-# given as it is: the cells below still need it.
+# Take `steps` such steps; `gradient(l, a)` gives the derivative, and $a_0 = X$ stays fixed. Layers may differ in width.
+# Leave the list that you are given as it is: the cells below still need it.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -800,18 +800,19 @@ axes[2].set(xlabel="seconds (this machine)")
 for ax in axes:
     ax.set(yscale="log")
 axes[2].legend(loc="upper right", fontsize=8)
+leads = []
 for name in ("Predictive coding", "Target propagation"):
     ours, theirs = (np.median(losses[n], axis=0) for n in ("BackProp", name))
     ahead = np.flatnonzero(theirs < ours)
-    print(f"{name}: median below BackProp's after {len(ahead)} of 20 epochs, "
-          f"from {ahead.min(initial=20)} to {ahead.max(initial=0)}")
+    leads += [f"{name}: median below BackProp's after {len(ahead)} of 20 "
+              f"epochs, from {ahead.min(initial=20)} to {ahead.max(initial=0)}"]
+print(*leads, sep="\n")
 teach.show(fig, "Left: final training loss against the learning rate; a cross "
            "on top where a seed ends above guessing: BackProp from 2, target "
            "propagation at 3. Middle and right: training loss of each at its "
-           "chosen rate against epochs and seconds. Predictive coding and "
-           "target propagation lead from epoch 1 or 2 to 10 or 11; BackProp "
-           "ends lowest. Its 20 epochs take the fewest seconds, predictive "
-           "coding's the most.")
+           f"chosen rate against epochs and seconds. {'. '.join(leads)}. "
+           "BackProp ends lowest. Its 20 epochs take the fewest seconds, "
+           "predictive coding's the most.")
 
 # %% [markdown]
 # ## Exercise 15.5 (open): what is local?

@@ -65,7 +65,6 @@ WRONG_MEANS = {
     "the weights are not squared": mean_with(z=lambda g, a: g * g, old=lambda g, a: a * a),
     "the weight is γ: all three squares have the same ½": mean_with(z=lambda g, a: g / 2, old=lambda g, a: a / 2),
     "the weights have no ½: all three squares have one": mean_with(target=0.5),
-    "the target weighs 1: all three squares have a ½": mean_with(target=2.0),
     "the sign of a_old: the proximal term pulls towards it": mean_with(old=lambda g, a: -a,
                                                                        total=lambda g, a: 1 + g + a),
     "the sign of z_D: its gap pulls towards it": mean_with(z=lambda g, a: -g, total=lambda g, a: 1 + g + a),
@@ -281,7 +280,6 @@ WRONG_PIECES = {
         lambda t, q, c, s, o: (c * s * (t - o) + q) / (s * s * c + 1), fit=c, price=1 / c)(t, q, c, pieces),
     "q and t are exchanged": pieces_with(lambda t, q, c, s, o: (s * (q - o) + c * t) / (s * s + c)),
     "the price of moving is missing in the values that are compared": pieces_with(price=0.0),
-    "the fit is missing in the values that are compared": pieces_with(fit=0.0),
     "c is missing in the values that are compared: both terms count, (u − q)² with c":
         lambda t, q, c, pieces: pieces_with(price=1 / c)(t, q, c, pieces),
     "in the values that are compared both terms have a ½; the price has lost it": pieces_with(fit=0.5),
@@ -337,6 +335,9 @@ SHAPES = {"the identity": [(-math.inf, math.inf, 1.0, 0.0)], "ReLU": list(ReLU.p
                        (1.0, math.inf, 1.0, -1.0)]}
 
 
+ALONG_ROWS = "where they have two, a loop over len(t), or an index along one axis, goes through whole rows"
+
+
 def misses(fit, t, q, c):
     """Return how far each value lies above the least, whether the minimiser ends a piece, and whether q is on another.
 
@@ -359,6 +360,15 @@ def piece_fit(answer, seed):
     t, q = rng.uniform(-2, 2, size=(2, 200))
     t[:5], q[:5] = (1.0, 0.1, -1.0, 0.6, 2.0), (-0.3, -0.3, 0.8, 1.7, 0.24)  # two minima; at a kink; far; 1st of three
     grid = np.linspace(-8, 8, 4001)[:, None]
+    two_axes = t.reshape(20, 10), q.reshape(20, 10)
+
+    def by_rows(fit):
+        """Whether arrays of two axes are fitted as their entries are alone."""
+        try:
+            rows = fit(*two_axes, 0.4, SHAPES["hard tanh"])
+        except (IndexError, TypeError, ValueError):
+            return False
+        return same(rows, np.reshape(fit(t, q, 0.4, SHAPES["hard tanh"]), (20, 10)))
 
     def claims(fit):
         for name, pieces in SHAPES.items():
@@ -375,6 +385,8 @@ def piece_fit(answer, seed):
                 least = cost(fit_transfer(SimpleNamespace(pieces=pieces), far_t, far_q, c), far_t, far_q, c, pieces)
                 value = cost(fit(far_t, far_q, c, pieces), far_t, far_q, c, pieces)
                 yield claim(f"    its value, c = {c:g}", value, least, SOLVED * size**2)
+        flat, rows = fit(t, q, 0.4, SHAPES["hard tanh"]), fit(*two_axes, 0.4, SHAPES["hard tanh"])
+        yield claim("arrays of two axes", rows, np.reshape(flat, (20, 10)), SOLVED, ALONG_ROWS)
 
     def mistakes(fit):
         yield from slips(fit, [(t, q, 0.4, pieces) for pieces in SHAPES.values()], WRONG_PIECES)
@@ -387,6 +399,9 @@ def piece_fit(answer, seed):
                and not same(fit(t, q, 0.4, SHAPES["the identity"]), q),
                "another c gives the same u: is the argument c used?")
         missed, ends, moved = misses(fit, t, q, 0.4)
+        if (missed <= SOLVED).all():
+            yield not by_rows(fit), f"right for arrays of one axis alone: {ALONG_ROWS}"
+            return
         yield bool((missed < 0.01).all()), \
             "close, but no minimiser: is it a grid, or an iteration? The lowest point of a parabola is exact"
         here = {name: cost(fit(t, q, 0.4, pieces), t, q, 0.4, pieces) for name, pieces in SHAPES.items()}

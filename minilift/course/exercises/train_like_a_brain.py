@@ -48,7 +48,6 @@ WRONG_GRADIENTS = {
         slope=lambda slope: np.broadcast_to(slope[0], slope.shape)),
     "the error above comes in once, not squared": gradient_with(error=np.square),
     "the error above keeps its sign: no absolute value": gradient_with(error=np.abs),
-    "error above and slope keep their signs: no absolute value": gradient_with(error=np.abs, slope=np.abs),
     "each sample has its own error above; this is the first one's": gradient_with(
         error=lambda e: np.broadcast_to(e[0], e.shape)),
     "each sample has its own error and slope above; these are the first one's": gradient_with(
@@ -201,15 +200,15 @@ def relax(answer, seed):
     """Exercise 15.2: gradient steps in all hidden values at once."""
     rng = np.random.default_rng(seed)
     a, M = [rng.normal(size=(5, 3)) for _ in range(4)], rng.normal(size=(3, 3)) / 2
-    longer = [*a, rng.normal(size=(5, 3))]
+    longer, wider = [*a, rng.normal(size=(5, 3))], [rng.normal(size=(5, 4)), *a[1:]]
 
     def gradient(l, a):
         if isinstance(l, (list, tuple)):
             raise ValueError("gradient(l, a): the number of the layer is expected first, then the list")
-        if isinstance(a, (list, tuple)) and np.shape(a[0]) != (5, 3):
+        if isinstance(a, (list, tuple)) and np.shape(a[0]) not in ((5, 3), (5, 4)):
             raise ValueError(f"gradient(l, a): a_0 of the list that was given is expected in slot 0, (5, 3), got the "
                              f"shape {np.shape(a[0])}: is it the notebook's X?")
-        below = a[l] - a[l - 1] @ M
+        below = a[l] - a[l - 1][:, :3] @ M
         return below if l == len(a) - 1 else below - (a[l + 1] - a[l] @ M) @ M.T
 
     def after(steps, rate=0.1):
@@ -218,6 +217,13 @@ def relax(answer, seed):
             slopes = [gradient(l, values) for l in (1, 2, 3)]
             values = [a[0]] + [value - rate * slope for value, slope in zip(values[1:], slopes)]
         return values
+
+    def right_for(relax, values):
+        """Whether two steps from a list come out right."""
+        try:
+            return all(map(same, relax(list(values), gradient, 0.1, 2), library(values, gradient, 0.1, 2)))
+        except (IndexError, TypeError, ValueError):
+            return False
 
     def claims(relax):
         once, often = relax(list(a), gradient, 0.1, 1), relax(list(a), gradient, 0.15, 7)
@@ -234,8 +240,12 @@ def relax(answer, seed):
                         library(a, gradient, 1e-9, 3)[1], look="each step is taken, small as it is")
             yield claim("a_4 of a longer list", relax(list(longer), gradient, 0.1, 2)[-1],
                         library(longer, gradient, 0.1, 2)[4])
+            yield claim("a_1 where a_0 is wider", relax(list(wider), gradient, 0.1, 2)[1],
+                        library(wider, gradient, 0.1, 2)[1], look="the values of two layers differ in shape")
 
     def mistakes(relax):
+        yield right_for(relax, a) and not right_for(relax, wider), \
+            "right where all layers have one width; the notebook's do not: their values cannot be stacked in one array"
         yield right_at_one_depth(relax, [(values, gradient, 0.1, 2) for values in (a, longer)], library)
         once = relax(list(a), gradient, 0.1, 1)
         yield len(once) == 3 and same(once[0], a[0]), "the last hidden value is lost: a range excludes its end"
