@@ -430,8 +430,8 @@ class Network(Settings):
 
     def captions(self):
         """Return the line above the table, then those below it."""
-        total = sum(parameter.size for parameter in self.parameters)
-        explicit = ["BatchNorm: every method takes explicit steps in scale and shift"] if self.norms else []
+        own, total = ", ".join({type(norm).__name__: 0 for norm in self.norms}), sum(p.size for p in self.parameters)
+        explicit = [f"{own}: every method takes explicit steps in parameters of transfers"] * bool(own)
         return [f"Network: input {shape_text(in_layout(self.shapes[0], self.input_layout))}, {self.loss_function!r}, "
                 f"{self.dtype.name} on {self.backend}", f"{total:,} parameters", *explicit]
 

@@ -84,6 +84,13 @@ def test_a_layer_of_ones_own(tmp_path, monkeypatch):
     assert net.loss(data.X_train[:50], data.y_train[:50]) < loss
 
 
+def test_a_transfer_with_a_trained_parameter(tmp_path, monkeypatch, capsys):
+    names = run_block("class PReLU", tmp_path, monkeypatch)
+    ml.verify(names["PReLU"]()).raise_for_failures()
+    assert names["net"].norms[0].scale_shift[0, 0] != np.float32(0.1)
+    assert "PReLU: every method" in str(names["net"])
+
+
 def test_a_graph(tmp_path, monkeypatch):
     net = run_block("ml.Add", tmp_path, monkeypatch)["net"]
     assert len(net.parameters) == 5
@@ -198,8 +205,8 @@ def test_an_experiment_on_a_cluster(tmp_path, monkeypatch):
 
 
 def test_every_python_block_is_tried():
-    tried = ["history.plot", "def line_search", "class Softsign", "ml.Add", "load_diabetes", "GridSearchCV",
-             "import optuna", "import mlflow", "parallel_config"]
+    tried = ["history.plot", "def line_search", "class Softsign", "class PReLU", "ml.Add", "load_diabetes",
+             "GridSearchCV", "import optuna", "import mlflow", "parallel_config"]
     assert sum(len(blocks("python", page)) for page in PAGES.values()) == len(tried)
     assert all(block_with(text) for text in tried)
 

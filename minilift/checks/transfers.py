@@ -257,7 +257,10 @@ def transfer_at_ties(sigma, case):
 
 @claim("transfer", "the gradients in its own parameters, by differences", "∂⟨σ(z), g⟩/∂(its parameters)", "BackProp")
 def transfer_own_parameters(sigma, case):
-    only_if(getattr(sigma, "parameters", None) and hasattr(sigma, "gradients"), "it has no parameters of its own")
+    only_if(len(getattr(sigma, "parameters", ())), "it has no parameters of its own")
+    if len(sigma.parameters) != 1 or getattr(sigma, "scale_shift", None) is not sigma.parameters[0]:
+        return nothing_of(["a network takes one array of a transfer's own, which is kept as its attribute scale_shift"],
+                          "as of BatchNorm")
     _, aux = case.apply(sigma, case.z, case.training)
     got = [to_host(gradient) for gradient in sigma.gradients(aux, case.lend(case.g))]
 

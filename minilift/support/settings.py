@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import dis
 import functools
 import inspect
 import re
@@ -214,8 +215,9 @@ def still_valid(what, thing):
 def describe(value, inside=()):
     """Return a description of a value that JSON can hold; for a thing with settings, [class name, {name: description}].
 
-    Functions and other objects are described in the same form, by their `traits`. `inside` holds the objects that are
-    being described, so that describing a function which refers to itself ends.
+    Functions and other objects are described in the same form, by their `traits`, and a user's class with settings also
+    by its `own_code`. `inside` holds the objects that are being described, so that describing a function which refers
+    to itself ends.
     """
     if is_array(value):
         value = value.tolist()
@@ -231,7 +233,7 @@ def describe(value, inside=()):
     if any(value is other for other in inside):
         return [name, {}]
     if isinstance(value, Settings):
-        return [type(value).__name__, describe(value.settings(), (*inside, value))]
+        return [type(value).__name__, describe({**own_code(type(value)), **value.settings()}, (*inside, value))]
     return [name, describe(traits(value), (*inside, value))]
 
 
@@ -239,10 +241,9 @@ def traits(value):
     r"""Return the properties that distinguish a function or a foreign object, by name, apart from its own name.
 
     - For a function (a schedule, a method made from one): a checksum of its compiled code and the constants in it,
-      which depends on the version of Python; its default values; and the variables that it takes from the functions
-      around it. Only numbers, text, tuples, functions and things with settings count: a list, an array or another
-      object may be the function's memory, which changes as it runs. Global variables and the code of other functions
-      that it calls are ignored.
+      which depends on the version of Python; its default values; the variables that it takes from the functions
+      around it; and what it reads from its file (`read_globals`). Only numbers, text, tuples, functions and things with
+      settings count: a list, an array or another object may be the function's memory, which changes as it runs.
     - For an object: the constructor's arguments that it keeps, its other attributes with the same exceptions, and
       the code of its ``__call__``.
     - For a class or a built-in function: nothing but the name.
@@ -252,9 +253,11 @@ def traits(value):
     if inspect.ismethod(value):
         return {"function": value.__func__, "object": value.__self__}
     if inspect.isfunction(value):
-        around = inspect.getclosurevars(value).nonlocals
+        around = {**inspect.getclosurevars(value).nonlocals}
+        around.pop("__class__", None)  # where super() is called
         defaults = {name: p.default for name, p in inspect.signature(value).parameters.items()}
-        return {"code": code_checksum(value.__code__, value.__doc__), **telling(around), **telling(defaults)}
+        return {**read_globals(value), "code": code_checksum(value.__code__, value.__doc__), **telling(around),
+                **telling(defaults)}
     if inspect.isclass(value) or inspect.isroutine(value):
         return {}
     if isinstance(value, (set, frozenset)):  # whose order is that of one process
@@ -265,6 +268,40 @@ def traits(value):
     call = inspect.getattr_static(type(value), "__call__", None)
     code = {"code": code_checksum(call.__code__, call.__doc__)} if inspect.isfunction(call) else {}
     return {**kept, **telling(vars(value)), **code}
+
+
+def own_code(cls):
+    """Return the functions and numbers, by name, in the bodies of a user's class and its bases of other modules."""
+    own = [base for base in cls.__mro__ if not base.__module__.startswith(("minilift.", "builtins", "abc", "typing"))]
+    named = {name: plain(value) for base in reversed(own) for name, value in vars(base).items()}
+    return {name: value for name, value in named.items()
+            if inspect.isfunction(value) or (isinstance(value, PLAIN) and not name.startswith("__"))}
+
+
+def plain(value):
+    """Return the function behind a property, a static or a class method."""
+    return getattr(value, "__func__", None) or (value.fget if isinstance(value, property) else value)
+
+
+def read_globals(function):
+    """Return what a user's function reads from its file: numbers, text and tuples by name, and checksums of functions.
+
+    The functions that it calls are followed. What one of them writes is memory, and left out.
+    """
+    found, written, waiting = {}, set(), [function] * (not str(function.__module__).startswith("minilift."))
+    while waiting:
+        known, codes = waiting[-1].__globals__, [waiting.pop().__code__]
+        for code in codes:  # which grows by the functions inside
+            codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+            written |= {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_GLOBAL"}
+            for name in {*code.co_names} - found.keys():
+                value = known.get(name)
+                if inspect.isfunction(value) and value.__module__ == function.__module__ and value is not function:
+                    found[name] = code_checksum(value.__code__, value.__doc__)
+                    waiting.append(value)
+                elif isinstance(value, (*PLAIN, tuple)) and value is not None and tells(value) and name[:2] != "__":
+                    found[name] = value
+    return {name: found[name] for name in sorted(found.keys() - written)}
 
 
 def telling(values):
@@ -343,7 +380,9 @@ def as_text(description):
     """Return a description as a person would write it: SGD(lr=0.1, weight_decay=0.0)."""
     if is_thing(description):
         name, settings = description
-        return f"{name}({', '.join(f'{key}={as_text(value)}' for key, value in settings.items())})"
+        shown = {key: value for key, value in settings.items()  # not the code of its class, which is long
+                 if not is_thing(value) or value[0].split(".")[-1] != key}
+        return f"{name}({', '.join(f'{key}={as_text(value)}' for key, value in shown.items())})"
     if isinstance(description, list):
         return f"[{', '.join(map(as_text, description))}]"
     return str(description)

@@ -383,7 +383,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         the end of writing. When an epoch's callbacks are called, all checkpoints due before it are on the disk.
     resume : path or True, optional
         Continue the run of this checkpoint, bit for bit as if it had not been interrupted: the same data and
-        settings are needed, but `epochs` may be larger. A function, such as a schedule, must have the same code and
+        settings are needed, but `epochs` may be larger. A function or a class of yours must have the same code and
         constants too (`minilift.support.settings.traits` says what is compared). True stands for the file that
         `checkpoint` names, or for a new run if that does not exist yet.
     team : Team, optional

@@ -5,7 +5,7 @@ and pieces, in what it draws, keeps and trains, are found, and the reason says w
 import numpy as np
 import pytest
 from told import Plant, changed, is_found_and_named, is_named_with, reasons, tells
-from transfers import ScaleShift
+from transfers import PReLU, ScaleShift
 
 import minilift as ml
 
@@ -714,3 +714,34 @@ def test_a_conjugate_is_not_blamed_for_its_integral():
     checks = {check.claim: check for check in ml.verify(Compressed()).checks}
     assert checks["σ is the derivative of its integral F"].passed is False
     assert "F is not the integral" in checks["F* is the conjugate of F"].why
+
+
+class OtherName(PReLU):
+    """Its trained slope is kept under a name of its own, which no network takes."""
+
+    def __init__(self):
+        self.slope = np.full((1, 1), 0.1)
+
+    @property
+    def parameters(self):
+        return [self.slope]
+
+    @property
+    def scale_shift(self):
+        raise AttributeError("slope is its name")
+
+    def on_backend(self, xp, dtype):
+        return self
+
+    def forward(self, z):
+        return np.where(z > 0, z, self.slope[0, 0] * z)
+
+    def derivative(self, z):
+        return np.where(z > 0, 1, self.slope[0, 0]).astype(z.dtype)
+
+
+def test_a_trained_parameter_that_no_network_takes_is_no_parameter():
+    ml.verify(PReLU()).raise_for_failures()
+    tells("scale_shift", "off by", OtherName())
+    with pytest.raises(TypeError, match="scale_shift"):
+        ml.Network([ml.Linear(2, 3), OtherName(), ml.Linear(3, 2)])

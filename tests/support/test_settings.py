@@ -701,3 +701,52 @@ def test_the_description_of_a_set_is_that_of_every_process():
     told = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": str(seed)}, text=True,
                            capture_output=True, check=True).stdout for seed in range(4)}
     assert len(told) == 1, told
+
+
+OWN_FILE = """
+import minilift as ml
+LAM, CALLS = 0.0, 0
+def helper(x):
+    return 1.0 * x
+def step(block):
+    global CALLS
+    CALLS += 1
+    return helper(block.phi.adjoint_theta(block.a, block.g)) + LAM * block.theta
+class Step(ml.Method):
+    rate = 0.5
+    def propose(self, block):
+        return block.phi.adjoint_theta(block.a, block.g)
+    @property
+    def known(self):
+        return 3
+class Child(Step):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("was", "now", "name", "said"), [
+    ("LAM, CALLS = 0.0", "LAM, CALLS = 5.0", "step", "LAM was 0.0, is 5.0"),
+    ("return 1.0 * x", "return 2.0 * x", "step", "helper was"),
+    ("rate = 0.5", "rate = 0.6", "Step", "rate was 0.5, is 0.6"),
+    ("        return block.phi", "        return -block.phi", "Step", "propose: code was"),
+    ("        return block.phi", "        return -block.phi", "Child", "propose: code was"),
+    ("return 3", "return 4", "Step", "known: code was"),
+    ("CALLS = 0.0, 0", "CALLS = 0.0, 7", "step", None),  # which it writes: its memory
+    ("return 3", "return 3  # as before", "Step", None),
+    ("class Child", "UNREAD = 1\nclass Child", "step", None)])
+def test_a_users_code_and_what_it_reads_from_its_file_tell_runs_apart(was, now, name, said):
+    def made(source):
+        names = {"__name__": "users_own"}
+        exec(compile(source, "users_own.py", "exec"), names)
+        return ml.methods.as_method(names[name]() if isinstance(names[name], type) else names[name])
+
+    assert was in OWN_FILE
+    found = "; ".join(differences(describe(made(OWN_FILE)), describe(made(OWN_FILE.replace(was, now))), "method"))
+    assert said in found if said else found == ""
+
+
+def test_functions_that_call_each_other_are_described():
+    names = {"__name__": "users_own"}
+    exec("def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n > 0 and even(n - 1)", names)
+    assert set(describe(names["even"])[1]) == {"code", "n", "odd"} or set(describe(names["even"])[1]) == {"code", "odd"}
+

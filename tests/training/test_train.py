@@ -587,16 +587,18 @@ from test_train import run, small_net
 
 steps = 0
 
-class Momentum(test_train.Momentum):  # a method is known by the name of its class
-    def propose(self, block):
-        global steps
-        steps += 1
-        if steps > 3 * 12:  # in the middle of epoch 3
-            print("now", flush=True)
-            time.sleep(60)
-        return super().propose(block)
+adjoint_theta = ml.Linear.adjoint_theta
 
-run(method=Momentum(), optimizer=ml.Nesterov(0.1), epochs=5, checkpoint={path!r})
+def counted(self, a, g):
+    global steps
+    steps += 1
+    if steps > 3 * 12:  # in the middle of epoch 3
+        print("now", flush=True)
+        time.sleep(60)
+    return adjoint_theta(self, a, g)
+
+ml.Linear.adjoint_theta = counted
+run(method=test_train.Momentum(), optimizer=ml.Nesterov(0.1), epochs=5, checkpoint={path!r})
 """
 
 
