@@ -97,12 +97,16 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "gradient_theta(l, theta, replaced(a, l - 1, a_half) if l > 1 else a, moved)",
          "half-stepped"),
         ("range(D - 1, 0, -1)", "range(1, D)", ""),
+        ("    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
+         "    half = {D - 1: a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)}\n    for l in range(1, D):\n"
+         "        a_half = half.get(l, a[l])", "does the loop run upwards"),
         ("range(D - 1, 0, -1)", "range(D - 1, 1, -1)", "θ_1 does not move"),
         ("new[D] = theta[D] - tau", "new[D] = theta[D] + tau", ""),
         ("new[l] = theta[l] - tau * ", "new[l] = theta[l] - ", "τ is missing in (4.7)"),
         ("z_half = z[l] - tau * ", "z_half = z[l] - ", "τ is missing in (9)"),
         ("return new[1:]", "return new", ""),
-        ("    return new[1:]", "        return new[1:]", ""),
+        ("    return new[1:]", "        return new[1:]", "does the return stand inside the loop"),
+        ("z_half = z[l] - tau", "z_half = z[l] + tau", "the sign of a half step, in z or in a"),
         ("    return new[1:]", "    new[1:]", "returns None"),
         ("    return new[1:]", "    return [t - tau * d for t, d in zip(theta[1:], ml.BackProp().direction("
                                "energy.net, a[0], energy.y)[1])]", "without a sweep"),
@@ -131,6 +135,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, z)\n"
          "    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)\n"
          "    return new[1:]\n    new[D] = theta[D]", "θ_4 is wrong already"),
+        ("a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
+         "a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half", "the sign of a half step, in z or in a"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -152,6 +159,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "in both places"),
         ("tau * a_half_tilde.T @ (g - g @ W.T @ W)",
          "tau * a_tilde.T @ (g - g @ W.T @ W) + tau * (a_tilde - a_half_tilde).T @ g", "not g"),
+        ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
+         "    a_half_tilde = a_tilde - np.hstack([g @ W.T, np.zeros((len(a), 1))])\n"
+         "    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)", "has the half step its τ"),
     ],
     "4.5": [
         ("c * W @ W.T", "W @ W.T", "τ/N is missing on the left"),
@@ -657,6 +667,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return x - tau * np.linalg.eigvalsh(B.T @ B) * x", "not the components"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * (B.T @ B) * x", "by @, not *"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ abs(B @ x)", "no absolute value"),
+        ("tau * B.T", "0.3 * B.T", "is a number written for τ"),
     ],
     "1.2": [
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x - tau * B.T @ (B @ x)", "explicit step"),
@@ -683,6 +694,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x / (1 + tau * np.linalg.eigvalsh(B.T @ B))",
          "not the components"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.inv(identity + tau * B.T @ B) * x", "by @, not *"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "(x / (identity + tau * B.T @ B)).sum(axis=1)",
+         "/ divides by entries"),
     ],
     "1.3": [
         ("    low, high = 0.0, 1e-3",
@@ -759,12 +772,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    return grid[np.argmin(f(grid)[:, None] + distance.T / (2 * tau), axis=1)]", "for each v"),
         ("    distance", "    grid = grid[1:-1:2]\n    distance", "is every point of the grid tried"),
         ("    distance", "    grid = grid[grid >= 0]\n    distance", "your u ="),
+        ("f(grid) + distance", "tau * f(grid) + distance", "does τ multiply f as well"),
+        ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
     ],
     "2.2": [
         ("np.maximum(np.abs(v) - tau, 0)", "np.abs(v) - tau", "stop at 0"),
         ("np.maximum(np.abs(v) - tau, 0)", "np.where(np.abs(v) > tau, np.abs(v), 0)", "move by τ"),
         ("np.sign(v) * length", "np.maximum(v - tau, 0)", "negative v"),
-        ("np.sign(v) * length", "v - tau * np.sign(v)", ""),
+        ("np.sign(v) * length", "v - tau * np.sign(v)", "as in the explicit step"),
         ("np.sign(v) * length", "length", "sign of v"),
         ("- tau, 0)", "+ tau, 0)", "away from 0"),
         ("np.sign(v) * length", "np.clip(v, -tau, tau)", "the move"),
@@ -900,6 +915,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "            g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)",
          "        g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)\n        gradients[l] = adjoint_theta(a[l - 1], g)",
          "to the next map before"),
+        ("            g = (1", "            below = (1", "the signal stays g_D: g must be replaced"),
+        ("    for l in range(len(theta) - 1, 0, -1):", "    g_D = g\n    for l in range(len(theta) - 1, 0, -1):\n"
+         "        if 1 < l < len(theta) - 1:\n            gradients[l] = adjoint_theta(a[l - 1], g)\n"
+         "            g = (1 - a[l - 1] ** 2) * (g_D @ theta[l][:-1].T)\n            continue",
+         "starts anew at each map: g must be replaced"),
     ],
     "3.4": [
         ("            return l", "            return l - 1", "one too low"),
@@ -1005,6 +1025,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("2 * np.sqrt(largest * least) / (largest + least)", "(np.mean(s**2) + 1 / tau_theta) / largest",
          "λ_min is the smallest eigenvalue, not their mean"),
         ("    return 2", "    2", "returns None"),
+        ("    return 2", "    a_tilde = np.hstack([a, np.ones((len(a), 1))])\n"
+         "    values = np.linalg.eigvals(a_tilde.T @ a_tilde) + 1 / tau_theta\n"
+         "    largest, least = values[0], values[-1]\n    return 2", "do not sort"),
     ],
     "5.4": [
         ("40, 5, 1e10", "5, 40, 1e10", "safe one"),

@@ -145,10 +145,18 @@ def solved_for_the_outputs(a, theta_D, Y, tau):
     return a - np.linalg.solve(W.T @ W + len(a) / tau * np.eye(W.shape[1]), (a @ W + b - Y).T).T @ W.T
 
 
+def bound_by_eigvals(a, tau_theta):
+    """Return the bound made of the first and the last of the eigenvalues, which LAPACK returns in no order."""
+    a_tilde = np.hstack([a, np.ones((len(a), 1))])
+    values = np.linalg.eigvals(a_tilde.T @ a_tilde) + 1 / tau_theta
+    return 2 * np.sqrt(values[0] * values[-1]) / (values[0] + values[-1])
+
+
 @pytest.mark.parametrize(("judged", "answers"), [
     (lift_the_network.implicit_activation, [solved_for_the_outputs]),
     (conjugate_gradients.steps_enough, [counted_by_twos]),
     (conjugate_gradients.unfinished, [np.geomspace(1, kappa, 16) for kappa in (700, 1500, 2000, 2500, 3000, 5000)]),
+    (implicit_weights.cosine_bound, [bound_by_eigvals]),
     (implicit_weights.lost_digits, [(40, 5, tau_theta) for tau_theta in (1e7, 2e7, 5e7, 1e8, 2e8, 1e9)])])
 def test_the_verdict_does_not_hang_on_the_seed(judged, answers, monkeypatch):
     statuses = []
