@@ -355,6 +355,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("values[-2] / values[0], k - 1", "values[-3] / values[0], k - 2", "leaves out one"),
         ("k - 1)) > eps", "k + 1)) > eps", "not k + 1"),
         ("values[-2] / values[0]", "values[-1] / values[-2]", "over λ₂"),
+        ("> eps", "> 2 * eps", "2ε stands for ε"),
     ],
     "6.5": [
         ("np.logspace(0, 4, 16)", "np.linspace(1, 1e4, 16)", ""),
@@ -436,6 +437,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("value(off) <= value(on)", "value(off) ** 2 + off <= value(on) + on", "not the better one"),
         ("    off, on", "    c = 2 * c\n    off, on", "a factor 2 in c"),
         ("value(off) <= value(on), off, on)", "value(off) <= value(on), off, on) - b", "the move"),
+        ("np.where(value(off) <= value(on), off, on)", "np.maximum(off, on)", "the larger candidate is taken"),
     ],
     "9.3": [
         ("new[l] = fit(l, signal)", "new[l] = fit(l, signal)\n        new[l] = fit(l, signal)", "more than once"),
@@ -1067,6 +1069,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "singular value"),
         ("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
          "tau * np.prod([np.linalg.norm(x) for x in d]) / np.prod([np.linalg.norm(y) for y in g])", "the product of"),
+        ("return tau * np.sqrt(squared / sum(np.sum(part ** 2)\n                                       for part in g))",
+         "return tau * np.prod([np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(d, g)])", "or ratios"),
     ],
     "7.2": [
         ("axis=0", "axis=1", "the step sizes are columns"),
@@ -1135,6 +1139,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.log10(high / low)", "np.log10((1 + r) / (1 - r))", "decades, yours are"),
         ("return low, high, np.log10(high / low)",
          "low, high = sorted([low, high])\n    return low, high, np.log10(high / low)", "for an empty window"),
+        ("eps ** (1 / K)", "0.0", "where r is 0"),
     ],
     "7.4": [
         ('windows["BackProp"][1] / beyond[0]', "1", "changes nothing"),
@@ -1182,6 +1187,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("- rate * a_tilde.T", "- 1 / rate * a_tilde.T", "the rate divides"),
         ("- target)", "- target) ** 2", "its square"),
         ("range(steps)", "range(min(steps, 3))", "run T times"),
+        ("    for _ in range(steps):\n        theta = theta - rate",
+         "    for _ in range(1):\n        theta = theta - steps * rate", "T times one BackProp step"),
     ],
     "8.2": [
         ("(1 - (1 - rate * shifted) ** steps) / safe", "(1 - rate * shifted) ** steps", ""),
@@ -1279,6 +1286,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(g < 0, high - a, a - low)", "np.where(g < 0, high - a, high + a)", "symmetric"),
         ("np.where(g < 0, high - a, a - low)", "abs(a)", "f(z) to 0"),
         ("np.min(room[moving] / abs(g[moving]))", "np.min(a[moving] / g[moving])", "f(z) to 0, with its sign"),
+        ("high - a, a - low", "high, a - low", "or counted from 0"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),
@@ -1307,6 +1315,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("jac, curvature @ jac)", "jac, jac) / len(jac)", "1/N stands for it"),
         ("jac, curvature @ jac)", "jac, curvature @ jac) + 0.01 * np.eye(jac.shape[2])", "no damping yet"),
         ("jac, curvature @ jac)", "jac, curvature @ jac) / jac.shape[2]", "0.2 times"),
+        ("np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)", "jac.sum(axis=0).T @ (curvature @ jac).sum(axis=0)",
+         "pairs of different samples"),
     ],
     "10.2": [
         ("a_tilde.T @ a_tilde / samples", "a_tilde.T @ a_tilde", "mixture"),
@@ -1958,6 +1968,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "    u = np.stack([off, on])\n    return np.take_along_axis(u, np.argmin(value(u), axis=0)[None], 0)[0]"),
         ("off, on = np.minimum(b, 0)", "off, on = b"),  # where b > 0 its value is never the lower one
         ("np.maximum((a + c * b) / (1 + c), 0)  #", "(a + c * b) / (1 + c)  #"),  # nor is it where this is negative
+        ("c / 2 * (u - b) ** 2", "c / (1 + (u > 0)) * (u - b) ** 2"),  # for u ≤ 0 it only counts where b > 0
     ],
     "9.3": [
         ("    return new", "    return tuple(new)"),

@@ -655,7 +655,7 @@ WRONG_COUNTS = {
     "both bounds are asked for, but one is enough: take the smaller of the two": enough_with(take=max),
     "removing one eigenvalue costs one step: (6.7) has k − 1": enough_with(price=0),
     "the roots are missing: the bounds have √κ": enough_with(root=lambda kappa: kappa),
-    "the factor 2 of the bounds is missing": enough_with(half=0.5),
+    "the factor 2 of the bounds is missing, or 2ε stands for ε": enough_with(half=0.5),
     "off by one: the loop must end at the first k that is enough": enough_with(later=1),
     "off by one: this k is one step too few": enough_with(later=-1),
     "κ' leaves out the largest eigenvalue, not the two largest": enough_with(second=-3),
@@ -668,7 +668,6 @@ WRONG_COUNTS = {
     "removing one eigenvalue costs one step, not two: (6.7) has k − 1": enough_with(price=2),
     "κ' leaves out the largest eigenvalue alone; here the smallest is left out, too": enough_with(lowest=1),
     "the error may be ε, not ε/2": lambda values, eps: library_steps_enough(values, eps / 2),
-    "the error must be ε, not 2ε": lambda values, eps: library_steps_enough(values, 2 * eps),
     "that CG ends after n steps is exact arithmetic's; the bounds may promise ε later, and count alone":
         lambda values, eps: min(library_steps_enough(values, eps), len(values)),
     "√κ steps gain a factor, no ε: where is ε in it?": lambda values, eps:

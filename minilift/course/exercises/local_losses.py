@@ -52,8 +52,6 @@ WRONG_LOCAL_STEPS = {
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, steps) - theta,
     "only one step is made: does each go on from the new theta, and does the return stand behind the loop?":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
-    "this is one step of T times the length; the slope changes on the way":
-        lambda a, theta, target, rate, steps: theta - steps * rate * a.T @ (a @ theta - target),
     "this is the least-squares solution, not T steps towards it":
         lambda a, theta, target, rate, steps: np.linalg.lstsq(a, target, rcond=None)[0],
     "the rate is that of each step; here it is divided by T":
@@ -454,10 +452,9 @@ WRONG_GAMMAS = {
         gamma_with(times=lambda room, g: room, only=lambda g: g == g),
     "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
     "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
-    "only the lower border counts here; a negative g pushes a target up, at most by high − f(z)":
-        gamma_with(only=lambda g: g > 0),
+    "only the lower border decides here; a negative g pushes a target up, by high − f(z) at most: is that room left "
+    "out, or counted from 0?": gamma_with(only=lambda g: g > 0),
     "only the upper border is looked at; a positive g pushes a target down": gamma_with(only=lambda g: g < 0),
-    "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "the entry with the most room; the first to leave decides": gamma_with(over=np.max),
     "distance to the nearer border; the target may be moving towards the other one":
         gamma_with(lambda a, g, low, high: np.minimum(high - a, a - low)),

@@ -48,8 +48,6 @@ WRONG_GAUSS_NEWTON = {
         lambda jac, H: np.einsum("nkp,mkj,mjq->pq", jac, H, jac),
     "the double sum runs over pairs of different samples: n in the last factor, too":
         lambda jac, H: np.einsum("nkp,nkj,mjq->pq", jac, H, jac),
-    "the double sum runs over pairs of different samples: n in the first factor, too":
-        lambda jac, H: np.einsum("mkp,nkj,njq->pq", jac, H, jac),
     "mean Jacobians and a mean H_i; sum the products, sample by sample":
         lambda jac, H: len(jac) * jac.mean(axis=0).T @ H.mean(axis=0) @ jac.mean(axis=0),
     "H_i itself stands between the Jacobians, not the roots of its entries":
@@ -169,7 +167,6 @@ WRONG_LM_STEPS = {
         lm_with(damping=lambda mu, N: 0.0)(a, r, mu) + mu,
     "a step that is only shortened, by 1 + μ: μI stands inside the solve": lambda a, r, mu:
         lm_with(damping=lambda mu, N: 0.0)(a, r, mu) / (1 + mu),
-    "the new Θ is not asked for; D is": lambda a, r, mu: a[:, :r.shape[1]] - lm_with()(a, r, mu),
     "divided by μ once more": lambda a, r, mu: lm_with()(a, r, mu) / mu,
     "multiplied by μ once more": lambda a, r, mu: mu * lm_with()(a, r, mu),
     "the slope of ½‖Z − Y‖² is Z − Y, not its square": lambda a, r, mu: lm_with()(a, r**2, mu),

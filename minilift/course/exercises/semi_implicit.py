@@ -176,21 +176,15 @@ def on_piece(a, b, c):
 
 
 WRONG_FITS = {
-    "the piece u < 0 is forgotten, with its u_off = min(b, 0): staying at a negative b may be cheaper":
-        lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
+    "the piece u < 0 is forgotten, with its u_off = min(b, 0), or the larger candidate is taken: staying at a negative "
+    "b may be cheaper": lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
     "only the piece on which b lies: the other one may hold a deeper minimum":
         lambda a, b, c: np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b),
     "as if σ were the identity": lambda a, b, c: (a + c * b) / (1 + c),
     "both pieces can have a minimum: compare their values, each with the way from b":
         lambda a, b, c: np.where((b < 0) & (a + c * b <= 0), b, np.maximum((a + c * b) / (1 + c), 0)),
-    "the larger of the two candidates is taken: compare their values":
-        lambda a, b, c: np.maximum(np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
     "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda a, b, c: np.minimum(b, 0),
-    "the sign of a alone does not decide: compare the two values":
-        relu_fit_with(choose=lambda stay, move: stay > np.inf),
-    "u_on counts only on its own piece: it is at least 0": relu_fit_with(at_least=-np.inf),
-    "u_off counts only on its own piece: it is at most 0": relu_fit_with(off=lambda b: b),
     "each candidate counts only on its own piece: u_off is at most 0, u_on at least 0":
         relu_fit_with(off=lambda b: b, at_least=-np.inf),
     "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
@@ -198,7 +192,6 @@ WRONG_FITS = {
         relu_fit_with(when_off=(0.0, 1.0)),
     "the miss is missing in the value of u_on": relu_fit_with(when_on=(0.0, 1.0)),
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
-    "the ½ of c is missing in the value of u_off": relu_fit_with(when_off=(1.0, 2.0)),
     "the miss is squared; here it is an absolute value": relu_fit_with(size=lambda miss: 2 * abs(miss)),
     "moving is paid from b, not from a": relu_fit_with(start=lambda a, b: a),
     "b has its weight c in u_on: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (a + b) / (1 + c)),
