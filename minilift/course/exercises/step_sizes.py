@@ -432,7 +432,8 @@ WRONG_WIDTHS = {
 def quadratic_window(answer, seed):
     """Exercise 7.3: the step sizes at which K explicit steps shrink every component by ε, and how many decades."""
     rng = np.random.default_rng(seed)
-    mu, L, eps = np.array([rng.uniform(0.5, 1), rng.uniform(3, 6), 1e-3])  # not Python's floats: a low of 0 may divide
+    # κ = L/μ is at most 11: up to 11.6 there is a window. These are not Python's floats: a low of 0 may divide
+    mu, L, eps = np.array([rng.uniform(0.5, 1), rng.uniform(3, 5.5), 1e-3])
     K = 40
 
     def left(tau, eigenvalue):
@@ -465,10 +466,12 @@ def quadratic_window(answer, seed):
                    "right but for an empty window: its low lies above its high, which tells that it is empty")
             yield from ((same(decades, wrong(low, high)), f"the edges are right; {message}")
                         for message, wrong in WRONG_WIDTHS.items())
-            yield (same(decades, np.log10(high / low)),
+            yield (same(decades, np.log10(high / low)) and not same(empty[2], np.log10(empty[1] / empty[0])),
                    "right but for an empty window's width, log10(high / low): it is below 0")
-            yield True, (f"the edges are right; from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades, "
-                         f"yours are {decades:.3g}")
+            yield (not same(decades, np.log10(high / low)),
+                   f"the edges are right; from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades, "
+                   f"yours are {decades:.3g}")
+            return
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
         yield (same(lower, upper), f"at both of your edges what a step multiplies by is {lower:.3g} in size; the K-th "
