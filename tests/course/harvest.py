@@ -276,6 +276,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "as large as M"),
         ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-2 * np.linalg.norm(b):\n"
          "            break\n", "the loop ends before"),
+        ("np.ones((len(a), 1))])\n    b = a_tilde.T @ g", "np.ones((len(a), 1))]).astype(np.float32)\n"
+         "    b = a_tilde.T @ g.astype(np.float32)", "type float32"),
+        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-8)  #", "is a small number added"),
+        ("        Mp =", "        if np.linalg.norm(r) < 0.1 * np.linalg.norm(b):\n            break\n        Mp =",
+         "the loop ends before"),
     ],
     "6.4": [
         ("MP = KP + beta * P", "MP = P + beta * KP", "β multiplies P"),
@@ -1008,6 +1013,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    return K @ np", "multiplied by K once more"),
         ("np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)", "np.linalg.pinv(K) @ g + g / tau_theta",
          "added after the solve"),
+        ("    K = a @", "    a, g = a.astype(np.float32), g.astype(np.float32)\n    K = a @", "type float32"),
     ],
     "5.3": [
         ("s[0] ** 2 + 1 / tau_theta, s[-1] ** 2 + 1 / tau_theta", "s[0] ** 2, s[-1] ** 2", "undamped"),
@@ -1286,7 +1292,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(g < 0, high - a, a - low)", "np.where(g < 0, high - a, high + a)", "symmetric"),
         ("np.where(g < 0, high - a, a - low)", "abs(a)", "f(z) to 0"),
         ("np.min(room[moving] / abs(g[moving]))", "np.min(a[moving] / g[moving])", "f(z) to 0, with its sign"),
-        ("high - a, a - low", "high, a - low", "or counted from 0"),
+        ("high - a, a - low", "high, a - low", "the room up is counted from f(z)"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),
@@ -1367,6 +1373,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("[0.25, 0.25]", "[-0.25, 0.25]", ""),
         ("[0.25, 0.25]", "[0.25, -0.25]", ""),
         ("[0.25, 0.25]", "[1.0, 1.313]", "stationary"),
+        ("[0.25, 0.25]", "[0.03, 1.16]", "at most −0.1 is asked for"),
         ("[0.25, 0.25]", "[0.25]", "two parts"),
         ("[0.25, 0.25]", "[50.0, 50.0]", "singular"),
         ("[0.25, 0.25]", "[0.1 + 0.1j, 0.1]", "complex"),

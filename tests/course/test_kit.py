@@ -288,3 +288,10 @@ def test_a_variant_of_8_3_asks_for_the_slope_of_what_it_asks_for(seed, status_of
     report = status_of("8.3", right, seed)
     errors = {claim["text"]: claim["error"] for claim in report["claims"]}
     assert max(errors.values()) < 1e-5, (text, errors)
+
+
+@pytest.mark.parametrize("seed", [16, 26])
+def test_the_published_answer_to_10_2_solves_no_variant_of_it(seed, status_of):
+    """Nor one with the factor 9, which was the number of samples of its check."""
+    published, changed, _ = judge.material("10.2", seed)
+    assert [status_of("10.2", answer, seed)["status"] for answer in (published, changed)] == ["FAIL", "PASS"]

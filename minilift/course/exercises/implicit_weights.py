@@ -241,7 +241,8 @@ def coefficients(answer, seed):
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
                 yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
                             look="look at the matrix of (5.3): its column of ones, and where β stands")
-        yield Claim("n = 400: memory used, over that of M", largest_at_once(found, *wide) / (8 * 401**2), 0.5, forms_M)
+        yield Claim("n = 400: memory used beyond half of that of M, over that of M",
+                    beyond(largest_at_once(found, *wide) / (8 * 401**2) - 0.5), 0, forms_M)
 
     def mistakes(found):
         a, g = problems[0]

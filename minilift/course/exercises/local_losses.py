@@ -452,9 +452,10 @@ WRONG_GAMMAS = {
         gamma_with(times=lambda room, g: room, only=lambda g: g == g),
     "the room is counted from f(z), not from the other border": gamma_with(lambda a, g, low, high: high - low + 0 * a),
     "a mean over the entries; the first to leave decides": gamma_with(over=np.mean),
-    "only the lower border decides here; a negative g pushes a target up, by high − f(z) at most: is that room left "
-    "out, or counted from 0?": gamma_with(only=lambda g: g > 0),
+    "only the lower border counts here; a negative g pushes a target up, at most by high − f(z)":
+        gamma_with(only=lambda g: g > 0),
     "only the upper border is looked at; a positive g pushes a target down": gamma_with(only=lambda g: g < 0),
+    "the room up is counted from f(z), not from 0": gamma_with(lambda a, g, low, high: np.where(g < 0, high, a - low)),
     "the entry with the most room; the first to leave decides": gamma_with(over=np.max),
     "distance to the nearer border; the target may be moving towards the other one":
         gamma_with(lambda a, g, low, high: np.minimum(high - a, a - low)),
@@ -533,12 +534,15 @@ def gamma_layers(rng):
     z, signal = rng.normal(size=(2, 30, 4))
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
     layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
+    up = np.where(np.arange(signal.size).reshape(signal.shape), -abs(signal), 1e-3)  # one hardly moves
+    layers.append((Sigmoid(), 3 + z / 10, up))  # the others go up, from near the upper border
     return [*layers, (ReLU(), 50 + 10 * z, signal)]  # where the upper border would be near, were it finite
 
 
 def told_apart(layers):
     """Whether the right answer to 8.4 and the likely wrong ones differ from one another at some of the layers."""
     likely = [gamma_with(), gamma_with(rows=slice(0, 1)), gamma_with(rows=slice(-1, None)), larger_of_two]
+    likely += [gamma_with(only=only) for only in (lambda g: g < 0, lambda g: g > 0)]
     likely += [gamma_with(room) for room in (
         lambda a, g, low, high: room_ahead(a, -g, low, high), lambda a, g, low, high: np.minimum(high - a, a - low),
         lambda a, g, low, high: np.maximum(high - a, a - low), lambda a, g, low, high: high - a,

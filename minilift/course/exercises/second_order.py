@@ -183,7 +183,7 @@ WRONG_LM_STEPS = {
 def lm_step(answer, seed):
     """Exercise 10.2: argmin_d J(Θ − d) + μ/2 ‖d‖² for J the mean of ½‖z − y‖² on one linear layer."""
     rng = np.random.default_rng(seed)
-    a, residual = rng.normal(size=(9, 4)), rng.normal(size=(9, 3))
+    a, residual = rng.normal(size=(11, 4)), rng.normal(size=(11, 3))  # 11, which no variant of an examination has for N
 
     def claims(step):
         for mu in (0.05, 3.0):
@@ -336,7 +336,7 @@ def newton_uphill(answer, seed):
         yield Claim("not a stationary point: ‖∇J‖ over ‖w‖ (shortfall from 0.001)",
                     beyond(1e-3 - steepness(w)), 0)
         cosine, descent, _ = slopes(w)
-        yield Claim("cosine of Newton's step to the gradient, at most -0.1", beyond(cosine + 0.1), 0)
+        yield Claim("cosine of H⁻¹∇J to the gradient, at most -0.1", beyond(cosine + 0.1), 0)
         yield Claim("Gauss–Newton's step, damped, descends", beyond(-descent), 0)
 
     def mistakes(w):
@@ -350,7 +350,7 @@ def newton_uphill(answer, seed):
         yield values[0] > 0, "the Hessian is positive definite here, so that Newton's step goes down"
         yield abs(cosine) < 1e-6, "neither up nor down: here Newton's step is orthogonal to the gradient"
         yield cosine > 0, "the Hessian is indefinite, but Newton's step is still downhill here"
-        yield cosine > -0.1, f"uphill, but barely: the cosine is {cosine:.2g}, below −0.1 is asked for"
+        yield cosine > -0.1, f"uphill, but barely: the cosine is {cosine:.2g}, at most −0.1 is asked for"
 
     ordinary = np.array([1.3, 0.5])  # no answer, since a point can be read: here Newton's step goes down
     return check("10.4", answer, claims, mistakes, fallback=ordinary)
