@@ -123,10 +123,14 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    If not `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by itself.
+    A list or an array counts as the tuple of its items. If not `in_order`, the answer is a tuple whose items may be
+    predicted in any order, and a single one by itself.
     """
     if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
         prediction = answer
+    if isinstance(prediction, (list, np.ndarray)):
+        items = tuple(prediction if isinstance(prediction, list) else prediction.ravel().tolist())
+        prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
     elif prediction == answer:

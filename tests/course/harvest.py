@@ -97,12 +97,16 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "gradient_theta(l, theta, replaced(a, l - 1, a_half) if l > 1 else a, moved)",
          "half-stepped"),
         ("range(D - 1, 0, -1)", "range(1, D)", ""),
+        ("    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
+         "    half = {D - 1: a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)}\n    for l in range(1, D):\n"
+         "        a_half = half.get(l, a[l])", "does the loop run upwards"),
         ("range(D - 1, 0, -1)", "range(D - 1, 1, -1)", "θ_1 does not move"),
         ("new[D] = theta[D] - tau", "new[D] = theta[D] + tau", ""),
         ("new[l] = theta[l] - tau * ", "new[l] = theta[l] - ", "τ is missing in (4.7)"),
         ("z_half = z[l] - tau * ", "z_half = z[l] - ", "τ is missing in (9)"),
         ("return new[1:]", "return new", ""),
-        ("    return new[1:]", "        return new[1:]", ""),
+        ("    return new[1:]", "        return new[1:]", "does the return stand inside the loop"),
+        ("z_half = z[l] - tau", "z_half = z[l] + tau", "the sign of a half step, in z or in a"),
         ("    return new[1:]", "    new[1:]", "returns None"),
         ("    return new[1:]", "    return [t - tau * d for t, d in zip(theta[1:], ml.BackProp().direction("
                                "energy.net, a[0], energy.y)[1])]", "without a sweep"),
@@ -131,6 +135,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        new[l] = theta[l] - tau * energy.gradient_theta(l, theta, a, z)\n"
          "    new[D] = theta[D] - tau * energy.gradient_theta(D, theta, a, z)\n"
          "    return new[1:]\n    new[D] = theta[D]", "θ_4 is wrong already"),
+        ("a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
+         "a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half", "the sign of a half step, in z or in a"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -152,6 +159,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "in both places"),
         ("tau * a_half_tilde.T @ (g - g @ W.T @ W)",
          "tau * a_tilde.T @ (g - g @ W.T @ W) + tau * (a_tilde - a_half_tilde).T @ g", "not g"),
+        ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
+         "    a_half_tilde = a_tilde - np.hstack([g @ W.T, np.zeros((len(a), 1))])\n"
+         "    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)", "has the half step its τ"),
     ],
     "4.5": [
         ("c * W @ W.T", "W @ W.T", "τ/N is missing on the left"),
@@ -266,6 +276,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "as large as M"),
         ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-2 * np.linalg.norm(b):\n"
          "            break\n", "the loop ends before"),
+        ("np.ones((len(a), 1))])\n    b = a_tilde.T @ g", "np.ones((len(a), 1))]).astype(np.float32)\n"
+         "    b = a_tilde.T @ g.astype(np.float32)", "type float32"),
+        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-8)  #", "is a small number added"),
+        ("        Mp =", "        if np.linalg.norm(r) < 0.1 * np.linalg.norm(b):\n            break\n        Mp =",
+         "the loop ends before"),
     ],
     "6.4": [
         ("MP = KP + beta * P", "MP = P + beta * KP", "β multiplies P"),
@@ -345,6 +360,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("values[-2] / values[0], k - 1", "values[-3] / values[0], k - 2", "leaves out one"),
         ("k - 1)) > eps", "k + 1)) > eps", "not k + 1"),
         ("values[-2] / values[0]", "values[-1] / values[-2]", "over λ₂"),
+        ("> eps", "> 2 * eps", "2ε stands for ε"),
     ],
     "6.5": [
         ("np.logspace(0, 4, 16)", "np.linspace(1, 1e4, 16)", ""),
@@ -426,6 +442,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("value(off) <= value(on)", "value(off) ** 2 + off <= value(on) + on", "not the better one"),
         ("    off, on", "    c = 2 * c\n    off, on", "a factor 2 in c"),
         ("value(off) <= value(on), off, on)", "value(off) <= value(on), off, on) - b", "the move"),
+        ("np.where(value(off) <= value(on), off, on)", "np.maximum(off, on)", "the larger candidate is taken"),
     ],
     "9.3": [
         ("new[l] = fit(l, signal)", "new[l] = fit(l, signal)\n        new[l] = fit(l, signal)", "more than once"),
@@ -660,6 +677,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return x - tau * np.linalg.eigvalsh(B.T @ B) * x", "not the components"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * (B.T @ B) * x", "by @, not *"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ abs(B @ x)", "no absolute value"),
+        ("tau * B.T", "0.3 * B.T", "is a number written for τ"),
     ],
     "1.2": [
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x - tau * B.T @ (B @ x)", "explicit step"),
@@ -686,6 +704,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x / (1 + tau * np.linalg.eigvalsh(B.T @ B))",
          "not the components"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.inv(identity + tau * B.T @ B) * x", "by @, not *"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "(x / (identity + tau * B.T @ B)).sum(axis=1)",
+         "/ divides by entries"),
     ],
     "1.3": [
         ("    low, high = 0.0, 1e-3",
@@ -762,12 +782,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    return grid[np.argmin(f(grid)[:, None] + distance.T / (2 * tau), axis=1)]", "for each v"),
         ("    distance", "    grid = grid[1:-1:2]\n    distance", "is every point of the grid tried"),
         ("    distance", "    grid = grid[grid >= 0]\n    distance", "your u ="),
+        ("f(grid) + distance", "tau * f(grid) + distance", "does τ multiply f as well"),
+        ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
     ],
     "2.2": [
         ("np.maximum(np.abs(v) - tau, 0)", "np.abs(v) - tau", "stop at 0"),
         ("np.maximum(np.abs(v) - tau, 0)", "np.where(np.abs(v) > tau, np.abs(v), 0)", "move by τ"),
         ("np.sign(v) * length", "np.maximum(v - tau, 0)", "negative v"),
-        ("np.sign(v) * length", "v - tau * np.sign(v)", ""),
+        ("np.sign(v) * length", "v - tau * np.sign(v)", "as in the explicit step"),
         ("np.sign(v) * length", "length", "sign of v"),
         ("- tau, 0)", "+ tau, 0)", "away from 0"),
         ("np.sign(v) * length", "np.clip(v, -tau, tau)", "the move"),
@@ -903,6 +925,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "            g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)",
          "        g = (1 - a[l - 1] ** 2) * (g @ theta[l][:-1].T)\n        gradients[l] = adjoint_theta(a[l - 1], g)",
          "to the next map before"),
+        ("            g = (1", "            below = (1", "the signal stays g_D: g must be replaced"),
+        ("    for l in range(len(theta) - 1, 0, -1):", "    g_D = g\n    for l in range(len(theta) - 1, 0, -1):\n"
+         "        if 1 < l < len(theta) - 1:\n            gradients[l] = adjoint_theta(a[l - 1], g)\n"
+         "            g = (1 - a[l - 1] ** 2) * (g_D @ theta[l][:-1].T)\n            continue",
+         "starts anew at each map: g must be replaced"),
     ],
     "3.4": [
         ("            return l", "            return l - 1", "one too low"),
@@ -989,6 +1016,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    return K @ np", "multiplied by K once more"),
         ("np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)", "np.linalg.pinv(K) @ g + g / tau_theta",
          "added after the solve"),
+        ("    K = a @", "    a, g = a.astype(np.float32), g.astype(np.float32)\n    K = a @", "type float32"),
     ],
     "5.3": [
         ("s[0] ** 2 + 1 / tau_theta, s[-1] ** 2 + 1 / tau_theta", "s[0] ** 2, s[-1] ** 2", "undamped"),
@@ -1008,6 +1036,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("2 * np.sqrt(largest * least) / (largest + least)", "(np.mean(s**2) + 1 / tau_theta) / largest",
          "λ_min is the smallest eigenvalue, not their mean"),
         ("    return 2", "    2", "returns None"),
+        ("    return 2", "    a_tilde = np.hstack([a, np.ones((len(a), 1))])\n"
+         "    values = np.linalg.eigvals(a_tilde.T @ a_tilde) + 1 / tau_theta\n"
+         "    largest, least = values[0], values[-1]\n    return 2", "do not sort"),
     ],
     "5.4": [
         ("40, 5, 1e10", "5, 40, 1e10", "safe one"),
@@ -1047,6 +1078,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "singular value"),
         ("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
          "tau * np.prod([np.linalg.norm(x) for x in d]) / np.prod([np.linalg.norm(y) for y in g])", "the product of"),
+        ("return tau * np.sqrt(squared / sum(np.sum(part ** 2)\n                                       for part in g))",
+         "return tau * np.prod([np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(d, g)])", "or ratios"),
     ],
     "7.2": [
         ("axis=0", "axis=1", "the step sizes are columns"),
@@ -1115,6 +1148,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.log10(high / low)", "np.log10((1 + r) / (1 - r))", "decades, yours are"),
         ("return low, high, np.log10(high / low)",
          "low, high = sorted([low, high])\n    return low, high, np.log10(high / low)", "for an empty window"),
+        ("eps ** (1 / K)", "0.0", "where r is 0"),
     ],
     "7.4": [
         ('windows["BackProp"][1] / beyond[0]', "1", "changes nothing"),
@@ -1162,6 +1196,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("- rate * a_tilde.T", "- 1 / rate * a_tilde.T", "the rate divides"),
         ("- target)", "- target) ** 2", "its square"),
         ("range(steps)", "range(min(steps, 3))", "run T times"),
+        ("    for _ in range(steps):\n        theta = theta - rate",
+         "    for _ in range(1):\n        theta = theta - steps * rate", "T times one BackProp step"),
     ],
     "8.2": [
         ("(1 - (1 - rate * shifted) ** steps) / safe", "(1 - rate * shifted) ** steps", ""),
@@ -1259,6 +1295,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(g < 0, high - a, a - low)", "np.where(g < 0, high - a, high + a)", "symmetric"),
         ("np.where(g < 0, high - a, a - low)", "abs(a)", "f(z) to 0"),
         ("np.min(room[moving] / abs(g[moving]))", "np.min(a[moving] / g[moving])", "f(z) to 0, with its sign"),
+        ("high - a, a - low", "high, a - low", "the room up is counted from f(z)"),
     ],
     "10.1": [
         ("curvature @ jac", "jac", "own curvature"),
@@ -1287,6 +1324,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("jac, curvature @ jac)", "jac, jac) / len(jac)", "1/N stands for it"),
         ("jac, curvature @ jac)", "jac, curvature @ jac) + 0.01 * np.eye(jac.shape[2])", "no damping yet"),
         ("jac, curvature @ jac)", "jac, curvature @ jac) / jac.shape[2]", "0.2 times"),
+        ("np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)", "jac.sum(axis=0).T @ (curvature @ jac).sum(axis=0)",
+         "pairs of different samples"),
     ],
     "10.2": [
         ("a_tilde.T @ a_tilde / samples", "a_tilde.T @ a_tilde", "mixture"),
@@ -1337,6 +1376,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("[0.25, 0.25]", "[-0.25, 0.25]", ""),
         ("[0.25, 0.25]", "[0.25, -0.25]", ""),
         ("[0.25, 0.25]", "[1.0, 1.313]", "stationary"),
+        ("[0.25, 0.25]", "[0.03, 1.16]", "at most −0.1 is asked for"),
         ("[0.25, 0.25]", "[0.25]", "two parts"),
         ("[0.25, 0.25]", "[50.0, 50.0]", "singular"),
         ("[0.25, 0.25]", "[0.1 + 0.1j, 0.1]", "complex"),
@@ -1955,6 +1995,7 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "    u = np.stack([off, on])\n    return np.take_along_axis(u, np.argmin(value(u), axis=0)[None], 0)[0]"),
         ("off, on = np.minimum(b, 0)", "off, on = b"),  # where b > 0 its value is never the lower one
         ("np.maximum((a + c * b) / (1 + c), 0)  #", "(a + c * b) / (1 + c)  #"),  # nor is it where this is negative
+        ("c / 2 * (u - b) ** 2", "c / (1 + (u > 0)) * (u - b) ** 2"),  # for u ≤ 0 it only counts where b > 0
     ],
     "9.3": [
         ("    return new", "    return tuple(new)"),

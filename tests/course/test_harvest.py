@@ -62,9 +62,9 @@ def judge(monkeypatch):
     seen = []
     monkeypatch.setattr(teach, "publish", lambda text, report: seen.append(report))
 
-    def reports(number, changes, result=None):
+    def reports(number, changes, result=None, seed=0):
         answer, check, modules = exercise_cells(number)
-        space = namespace(number, modules)
+        space = namespace(number, modules) | {"SEED": seed}
         for old, new, *_ in changes:
             wrong = exam.replaced(answer, old, new)
             assert wrong is not None, f"{number}: {old!r} is not in the model answer"
@@ -186,10 +186,18 @@ def solved_for_the_outputs(a, theta_D, Y, tau):
     return a - np.linalg.solve(W.T @ W + len(a) / tau * np.eye(W.shape[1]), (a @ W + b - Y).T).T @ W.T
 
 
+def bound_by_eigvals(a, tau_theta):
+    """Return the bound made of the first and the last of the eigenvalues, which LAPACK returns in no order."""
+    a_tilde = np.hstack([a, np.ones((len(a), 1))])
+    values = np.linalg.eigvals(a_tilde.T @ a_tilde) + 1 / tau_theta
+    return 2 * np.sqrt(values[0] * values[-1]) / (values[0] + values[-1])
+
+
 @pytest.mark.parametrize(("judged", "answers"), [
     (lift_the_network.implicit_activation, [solved_for_the_outputs]),
     (conjugate_gradients.steps_enough, [counted_by_twos]),
     (conjugate_gradients.unfinished, [np.geomspace(1, kappa, 16) for kappa in (700, 1500, 2000, 2500, 3000, 5000)]),
+    (implicit_weights.cosine_bound, [bound_by_eigvals]),
     (implicit_weights.lost_digits, [(40, 5, tau_theta) for tau_theta in (1e7, 2e7, 5e7, 1e8, 2e8, 1e9)])])
 def test_the_verdict_does_not_hang_on_the_seed(judged, answers, monkeypatch):
     statuses = []
@@ -201,6 +209,12 @@ def test_the_verdict_does_not_hang_on_the_seed(judged, answers, monkeypatch):
         found.append({*statuses})
         statuses.clear()
     assert all(len(each) == 1 for each in found), found
+
+
+@pytest.mark.parametrize(("exercise", "seed"), [("7.3", 523), ("7.3", 1437), ("9.1", 813)])
+def test_no_right_answer_is_refused_with_an_unlucky_seed(exercise, seed, judge):
+    """Such as one whose window is empty, or that puts a difference across a kink."""
+    assert [report["status"] for report in judge(exercise, [("", "")], seed=seed)] == ["PASS"]
 
 
 def test_every_exercise_that_is_checked_has_a_harvest_of_eight():

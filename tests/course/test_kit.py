@@ -335,3 +335,45 @@ def test_a_variant_of_8_3_asks_for_the_slope_of_what_it_asks_for(seed, status_of
     report = status_of("8.3", right, seed)
     errors = {claim["text"]: claim["error"] for claim in report["claims"]}
     assert max(errors.values()) < 1e-5, (text, errors)
+
+
+@pytest.mark.parametrize("seed", [16, 26])
+def test_the_published_answer_to_10_2_solves_no_variant_of_it(seed, status_of):
+    """Nor one with the factor 9, which was the number of samples of its check."""
+    published, changed, _ = judge.material("10.2", seed)
+    assert [status_of("10.2", answer, seed)["status"] for answer in (published, changed)] == ["FAIL", "PASS"]
+
+
+def cg_by_columns(ones):
+    """Return an answer to 6.2 by the textbook, column by column, with another bias input."""
+    def column(A, b, beta, steps):
+        d, r, p = 0 * b, b, b
+        for _ in range(steps):
+            Mp = A.T @ (A @ p) + beta * p
+            alpha = r @ r / (p @ Mp)
+            d, new = d + alpha * p, r - alpha * Mp
+            p, r = new + new @ new / (r @ r) * p, new
+        return d
+
+    def answer(a, g, tau_theta, steps):
+        A = np.hstack([a, np.full((len(a), 1), ones)])
+        return np.stack([column(A, b, 1 / tau_theta, steps) for b in (A.T @ g).T], axis=1)
+    return answer
+
+
+def test_a_variant_of_6_2_takes_the_same_formulas_written_otherwise(status_of):
+    """As large a κ as a bias input of 9 makes lets rounding decide after n + 1 steps."""
+    drawn = {seed: re.search(r"fed by ([0-9.]+)", exam.drawn(TABLE, "6.2", seed).text) for seed in range(25)}
+    statuses = [status_of("6.2", cg_by_columns(float(found[1])), seed)["status"]
+                for seed, found in drawn.items() if found]
+    assert len(statuses) > 5
+    assert {*statuses} == {"PASS"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_variant_of_8_2_takes_the_sum_of_the_second_hint(seed, status_of):
+    weight = float(re.search(r"([0-9.]+)/2", exam.drawn(TABLE, "8.2", seed).text)[1])
+
+    def by_the_sum(s, rate, steps, damping):
+        return weight * rate * sum((1 - rate * (weight * s + damping)) ** t for t in range(steps))
+    assert status_of("8.2", by_the_sum, seed)["status"] == "PASS"

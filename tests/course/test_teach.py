@@ -862,10 +862,20 @@ def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message
 @pytest.mark.parametrize(("prediction", "answer", "right"), [
     ((100, 2.1), (2.1, 100.0), True), ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
     ((2.1,), (2.1, 100.0), False), ((1.9, 2.1, 100.0), (2.1, 100.0), False), (None, (4.0,), False),
-    ("a", (4.0,), False)])
+    ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False)])
 def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys):
     teach.reveal(prediction, answer, in_order=False)
     assert ("and so it is" in capsys.readouterr().out) == right
+
+
+@pytest.mark.parametrize(("prediction", "answer", "says"), [
+    ((3, 0), (3, 0), "Predicted: (3, 0), and so it is"), ([3, 0], (3, 0), "Predicted: (3, 0), and so it is"),
+    (np.array([3.0, 0.0]), (3, 0), "Predicted: (3, 0), and so it is"),
+    ([0, 3], (3, 0), "Predicted: (0, 3); it is (3, 0)"), (np.array([5, 5]), (3, 0), "Predicted: (5, 5); it is (3, 0)"),
+    ([2], 2, "Predicted: 2, and so it is"), (np.array([1, 2]), "a", "Predicted: (1, 2); it is 'a'")])
+def test_a_prediction_of_several_in_a_list_or_an_array(prediction, answer, says, capsys):
+    teach.reveal(prediction, answer)
+    assert says in capsys.readouterr().out
 
 
 def test_without_network_a_kernel_still_reaches_this_machine(tmp_path):

@@ -371,6 +371,17 @@ def test_unregularised_exact_m_refuses_targets_out_of_range(rng):
     ml.LocoProp("M", 100.0, "exact", eta=1.0).direction(net, X, y)  # regularised it is well posed
 
 
+@pytest.mark.parametrize("samples", [7, 10, 60, 64])
+def test_a_label_as_target_has_no_minimiser_and_a_lower_bound_whatever_rounding_makes_of_it(samples):
+    data, net = ml.datasets.digits(), ml.mlp([64, 12, 8, 10], activation="tanh", seed=0, dtype=np.float64)
+    X, y = data.X_train[:samples].astype(float), data.y_train[:samples]
+    last, *_ = blocks(net, X, y)
+    with pytest.raises(ArithmeticError, match="a target is no value of f"):
+        ml.LocoProp("M", float(samples), "exact").propose(last)  # the target is f(z) − N g, the label
+    with pytest.raises(ValueError, match="outside the closure of the range of Softmax"):
+        ml.LocoProp("M", 1.001 * samples, "exact").propose(last)
+
+
 def test_unregularised_exact_m_within_range(rng):
     net = ml.mlp([3, 4, 2], activation="tanh", loss=ml.SquaredError(), dtype=np.float64)
     X, y = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))

@@ -587,9 +587,9 @@ v_left, v_right, tau_jump = -0.005, 0.005, 1.2
 
 # %% [markdown]
 # A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,
-# with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for every $v$ as long as
-# $\tau\rho < 1$, since the objective in (2.1) is then strongly convex: so small enough steps are well defined on weakly
-# convex losses too.
+# with $\rho = 1$, since $f'' = 3u^2 - 1 \ge -1$. Its prox is unique for $\tau\rho < 1$, since the objective in (2.1) is
+# then strongly convex: small enough steps are well defined on weakly convex losses too. (Here at $\tau = 1$, too, as
+# $\sqrt[3]{v}$; beyond, it jumps.)
 
 # %% [markdown]
 # ## Exercise 2.5 (open): what does an envelope forget?

@@ -639,7 +639,7 @@ for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
     ax.plot(taus, relative[scale], line, color=teach.COLORS[color],
             label=f"{scale} W: {directions[scale][1]:.2f}")
 ax.axhline(1, color="black", linewidth=0.8)
-ax.text(1e4, 0.9, "as long as the step itself", ha="right", va="top",
+ax.text(1e-3, 0.9, "as long as the step itself", ha="left", va="top",
         fontsize=8)
 ax.set(xscale="log", yscale="log", xlabel="τ", ylabel="‖discrepancy‖ / ‖τ∇J‖",
        ylim=(3e-2, 3e3), title="How far the wrong step in θ₂ is off")

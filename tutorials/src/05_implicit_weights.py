@@ -120,7 +120,7 @@ def implicit_weights(a, theta_k, z_half, tau_theta):
 # $$ \left(\tilde a^T\tilde a + \tfrac{1}{\tau_\theta} I\right)\theta^{+} = \tilde a^T z^{1/2} +
 #    \tfrac{1}{\tau_\theta}\theta_k. \tag{5.1} $$
 #
-# Its matrix is positive definite for every $\tau_\theta > 0$: there is one solution, and the step has no limit. Is it
+# Its matrix is positive definite for every $\tau_\theta > 0$: there is one solution, and no limit on $\tau_\theta$. Is it
 # the minimiser of (11)? Look at 300 points near it.
 
 # %%

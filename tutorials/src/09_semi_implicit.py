@@ -160,6 +160,8 @@ def fit_value(W_new, b_new):
 h, other = 1e-6, np.random.default_rng(1)
 tangent = other.normal(size=W.shape)
 point = W + other.normal(size=W.shape) / 100  # there the second term is not 0
+while abs(F @ point + b).min() < 1e-5:  # off ReLU's kinks
+    point = W + other.normal(size=W.shape) / 100
 slope = (fit_value(point + h * tangent, b)
          - fit_value(point - h * tangent, b)) / 2 / h
 along = np.sum(fit_gradient(F, point, b, target, W, lam) * tangent)

@@ -260,7 +260,7 @@ for seed in (0, 1, 2):
 #
 # $$ G = \tfrac1N \tilde A^T\tilde A \otimes I. \tag{10.5} $$
 #
-# So (10.4) becomes one small system, the same for all output units.
+# So (10.4) becomes one small system, with one matrix and a right side for each output unit.
 
 # %% [markdown]
 # ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
@@ -650,8 +650,8 @@ for reference in found[0][0]:
 # %% [markdown]
 # The input factor alone brings most of the gain towards Levenberg–Marquardt at $\mu = 0.01$ (the cosine rises from 0.49
 # to 0.92, with K-FAC to 0.96); at 0.001 the second factor matters more. Gauss–Newton *is* the first reference. It comes
-# near Newton's step only where that is damped more, and there the gradient does, too: $G$ has no negative curvature,
-# since all of it is in the second sum of (10.1), which the whole family leaves out.
+# near Newton's step only where that is damped more, and there the gradient does, too: $G$ has no negative curvature;
+# what $H$ has of it is in the second sum of (10.1), which the whole family leaves out.
 
 # %% [markdown]
 # Then the curvature (of $G$) along the gradient, also as a share of the largest, at the start and later, and the
@@ -712,7 +712,7 @@ toy = check.toy
 # ## Exercise 10.4 (break it): Newton uphill
 #
 # A network of two weights: $J(w) = \frac12(w_2\tanh w_1 - 1)^2$. Find a point $w$ where Newton's step
-# $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient below $-0.1$), and the
+# $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient at most $-0.1$), and the
 # damped Gauss–Newton step does not. `toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
 #
 # <details><summary>Hint 1: idea</summary>

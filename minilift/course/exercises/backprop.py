@@ -313,7 +313,7 @@ def backprop(answer, seed):
         except (ValueError, IndexError, TypeError):
             return False
 
-    def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, kept=False, at="a", ones=1.0,
+    def sweep_with(slope=lambda a_l: 1 - a_l**2, W=lambda part: part[:-1], signal=1.0, at="a", ones=1.0,
                    inputs=np.asarray, passed=np.asarray):
         """Return [None, …] of a sweep with a slip in it: σ', W, the signal."""
         def found(theta, z, a, g):
@@ -322,7 +322,7 @@ def backprop(answer, seed):
                 result[l] = stacked_product(inputs(a[l - 1]), signal * g)
                 result[l][-1] *= ones
                 if l > 1:
-                    down = passed((g_D if kept else g) @ W(theta[l]).T)
+                    down = passed(g @ W(theta[l]).T)
                     g = slope((a if at == "a" else z)[l - 1]) * down
             return result
         return found
@@ -397,7 +397,6 @@ def backprop(answer, seed):
         "the bias row goes down with W_l: leave it out": sweep_with(W=lambda part: part[1:]),
         "the signal was multiplied by N": sweep_with(signal=len(X)),
         "the signal was divided by N once more": sweep_with(signal=1 / len(X)),
-        "the signal starts anew at each map: g must be replaced on the way down": sweep_with(kept=True),
         "the sign of all gradients": sweep_with(signal=-1.0),
         "a factor 2 in all gradients": sweep_with(signal=2.0),
         "the last map has no transfer: no σ' for g_D": lambda theta, z, a, g:
@@ -431,17 +430,28 @@ def backprop(answer, seed):
             return result
         return found
 
+    def never_replaced(theta, z, a, g):
+        """Return the gradients of a sweep that has g_D at every map."""
+        return [None, *(stacked_product(part, g) for part in a[:len(theta) - 1])]
+
+    def starting_anew(theta, z, a, g):
+        """Return the gradients of a sweep whose signals all come down from g_D, through one map."""
+        signals = [(1 - a[l] ** 2) * (g @ theta[l + 1][:-1].T) for l in range(1, len(theta) - 1)]
+        return [None, *map(stacked_product, a, [*signals, g])]
+
     def slips_in_l(sweep):
-        """Yield a slip in l that raises an error where widths differ, found where they are equal."""
+        """Yield a slip in l, or in g, that raises an error where widths differ, found where they are equal."""
         problem = of_equal_widths()
         try:
             sweep(*problem)
-        except Exception:  # it raises there, too, and has no slip in l alone
+        except Exception:  # it raises there, too, and has no such slip
             return
         yield from slips(sweep, [problem], {
             "here σ' is at z_l; it belongs at z_{l−1}": slip_in_l(sigma=1),
             "the signal goes down through W_l; here W_{l−1} stands": slip_in_l(W=-1),
             "W_l is not transposed on the way down": slip_in_l(turned=True),
+            "the signal stays g_D: g must be replaced on the way down": never_replaced,
+            "the signal starts anew at each map: g must be replaced on the way down": starting_anew,
         })
 
     def mistakes(sweep):

@@ -130,6 +130,7 @@ def explicit_step(answer, seed):
         eigenvalues, Q = np.linalg.eigh(A)
         yield claim("starts from x and moves along −∇J(x)", (x - step(B, x, tau)) / tau, A @ x,
                     look="is x itself in it, and ∇J(x) = BᵀBx?")
+        yield claim("the same for τ = 0.05", (x - step(B, x, 0.05)) / 0.05, A @ x)
         yield claim("stretches each eigenvector by the number that (1.5) has for it",
                     np.array([step(B, q, tau) for q in Q.T]), (1 - tau * eigenvalues)[:, None] * Q.T)
 
@@ -138,6 +139,8 @@ def explicit_step(answer, seed):
         yield with_square(step, lambda B, x, tau: x - tau * B @ x, B, x, tau), B_FOR_A
         other = -x  # one x alone may have slopes of one sign
         yield from slips(step, [(B, x, tau), (B, other + np.roll(x, 1), tau)], WRONG_EXPLICIT_STEPS)
+        yield (same(step(B, x, tau), plain_step(B, x, tau)) and not same(step(B, x, 0.05), plain_step(B, x, 0.05)),
+               "right for τ = 0.3 alone, a τ of this check: is a number written for τ?")
         yield same(step(B, x, tau), plain_step(B, x, tau), 1e-3), "right to three digits: is the result rounded?"
         yield from is_no_step(step, B, x, tau)
         yield not same(step(B, x, 2 * tau) - x, 2 * (step(B, x, tau) - x)), "a doubled τ must double the move of x"
@@ -224,10 +227,8 @@ WRONG_IMPLICIT_STEPS = {
     "τ stands as its root": implicit_with(weight=np.sqrt),
     "d is x_k − x_{k+1}, to be subtracted; here it is added":
         lambda B, x, tau: 2 * x - implicit_with()(B, x, tau),
-    "a matrix is not inverted entry by entry: np.linalg.solve": lambda B, x, tau:
+    "a matrix is not inverted entry by entry, and / divides by entries: np.linalg.solve": lambda B, x, tau:
         (1 / (np.eye(len(x)) + tau * B.T @ B)) @ x,
-    "dividing by a matrix divides by its entries: np.linalg.solve": lambda B, x, tau:
-        (x / (np.eye(len(x)) + tau * B.T @ B)).sum(axis=1),
     "one iteration towards x_new is not x_new: solve the system":
         lambda B, x, tau: x - tau * B.T @ (B @ (x - tau * B.T @ (B @ x))),
 }

@@ -241,7 +241,8 @@ def coefficients(answer, seed):
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
                 yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
                             look="look at the matrix of (5.3): its column of ones, and where β stands")
-        yield Claim("n = 400: memory used, over that of M", largest_at_once(found, *wide) / (8 * 401**2), 0.5, forms_M)
+        yield Claim("n = 400: memory used beyond half of that of M, over that of M",
+                    beyond(largest_at_once(found, *wide) / (8 * 401**2) - 0.5), 0, forms_M)
 
     def mistakes(found):
         a, g = problems[0]
@@ -354,6 +355,8 @@ def cosine_bound(answer, seed):
     rng = np.random.default_rng(seed)
     a = rng.normal(size=(12, 4)) * [3.0, 1.0, 0.5, 0.2]
     gradients = rng.normal(size=(500, 5))
+    diagonal = np.diag([1.0, 3.0, 2.0, 0.2])
+    unsorted = np.vstack([diagonal, -diagonal])  # ãᵀã is diagonal: 2, 18, 8, 0.08 and 8 stand in no order
 
     def cosines(gradients, tau_theta):
         d = np.linalg.solve(damped(a, tau_theta), gradients.T).T
@@ -374,8 +377,12 @@ def cosine_bound(answer, seed):
                         beyond(value - cosines(gradients, tau_theta).min()), 1e-12)
             yield claim("  and one gradient reaches it", cosines(worst(tau_theta)[None], tau_theta)[0], value, 1e-9,
                         look="a bound, but not the largest: put the worst gradient's two parts into the cosine")
+        yield claim("another a, τ_θ = 1: the bound", bound(unsorted, 1.0), library_cosine_bound(unsorted, 1.0), 1e-9)
 
     def mistakes(bound):
+        yield (same(bound(a, 1.0), library_cosine_bound(a, 1.0))
+               and not same(bound(unsorted, 1.0), library_cosine_bound(unsorted, 1.0)),
+               "λ_min and λ_max are the least and the largest eigenvalue: np.linalg.eigvals and eig do not sort")
         yield from slips(bound, [(a, tau_theta) for tau_theta in (0.5, 2.0)], WRONG_BOUNDS)
         value = bound(a, 0.5)
         yield np.size(value) > 1, "one number is asked for: that of the two extreme eigenvalues"

@@ -295,7 +295,6 @@ WRONG_GRADIENTS = {
         + gradients_with(signal=0)(l, theta, a, z, Y, gamma, rho)[0],
         gradients_with()(l, theta, a, z, Y, gamma, rho)[1]),
     "the loss's signal is (φ_D − Y)/N; its mean is over rows, not over all entries": gradients_with(samples=np.size),
-    "the loss's signal is (φ_D − Y)/N: its ½ is gone with the square": gradients_with(top=0.5),
     "the loss's signal is (φ_D − Y)/N: the ½ cancels the 2": gradients_with(top=2),
     "∂E/∂a: a factor 2; the penalty's ½ cancels it": gradients_with(own=-2),
     "∂E/∂a: the signal from above comes twice": gradients_with(signal=2),
@@ -449,29 +448,28 @@ class Recording(PenaltyEnergy):
         return super().gradient_z(l, theta, a, z)
 
 
-def sweep_with(last=1, top_at="a", theta_at="a", z_at="half", a_at="half", theta_sees="half", through="old", up=False,
-               tau_in=1, first=True, turns=100, slope=np.ones_like, z_sign=1, a_sign=1):
+def sweep_with(last=1, top_at="a", theta_at="a", z_at="half", a_at="half", theta_sees="half", through="old",
+               tau_in=1, first=True, slope=np.ones_like, z_sign=1):
     """Return a sweep with a slip in it: at which of the old and half-stepped values each gradient is taken."""
     def sweep(energy, theta, a, z, tau):
         D, new = len(theta) - 1, list(theta)
         weights = theta if through in ("old", "below") else new
-        length = a_sign * tau
-        top = replaced(a, D - 1, a[D - 1] - length * energy.gradient_a(D - 1, theta, a, z)) if top_at == "half" else a
+        top = replaced(a, D - 1, a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)) if top_at == "half" else a
         new[D] = theta[D] - last * (1 if tau_in == "all θ" else tau) * energy.gradient_theta(D, theta, top, z)
-        halves = {D - 1: a[D - 1] - length * energy.gradient_a(D - 1, weights, a, z)}
-        for l in list(range(1, D) if up else range(D - 1, 0, -1))[:turns]:
-            seen = replaced(a, l, halves.get(l, a[l])) if z_at == "half" else a
-            seen = replaced(a, l - 1, halves.get(l, a[l])) if z_at == "below" else seen
+        halves = {D - 1: a[D - 1] - tau * energy.gradient_a(D - 1, weights, a, z)}
+        for l in range(D - 1, 0, -1):
+            seen = replaced(a, l, halves[l]) if z_at == "half" else a
+            seen = replaced(a, l - 1, halves[l]) if z_at == "below" else seen
             in_z = slope(z[l]) * energy.gradient_z(l, theta, seen, z)
             moved = replaced(z, l, z[l] - z_sign * (1 if tau_in == "z" else tau) * in_z)
             if l > 1 and through not in ("new", "below"):
-                halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
+                halves[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, theta, a, moved if a_at == "half" else z)
             at = replaced(a, l - 1, halves.get(l - 1, a[l - 1])) if theta_at == "half" else a
             step = energy.gradient_theta(l, theta, at, moved if theta_sees == "half" else z)
             if l > 1 or first:
                 new[l] = theta[l] - (1 if tau_in in ("θ", "all θ") else tau) * step
             if l > 1 and through in ("new", "below"):
-                halves[l - 1] = a[l - 1] - length * energy.gradient_a(l - 1, new, a, moved)
+                halves[l - 1] = a[l - 1] - tau * energy.gradient_a(l - 1, new, a, moved)
         return new[1:]
     return sweep
 
@@ -495,17 +493,13 @@ WRONG_SWEEPS = {
         descent_without_a_sweep,
     "step (4.7) uses the half-stepped a; it belongs at the forward pass's (Exercise 4.4 is about this)":
         sweep_with(theta_at="half"),
-    "below a_{D−1} no signal arrives: (10) takes its gradient with z_l^½, and not at the forward pass":
-        sweep_with(a_at="z"),
-    "only θ_D and the map below it move: a return inside the loop, or else (10) takes its gradient at z, not at z_l^½":
-        sweep_with(turns=1),
+    "only θ_D and the map below it move: does the return stand inside the loop, does the loop run upwards, or is z_l "
+    "still the old one where (10) takes its gradient?": sweep_with(a_at="z"),
     "the signal goes down through the new weights (that is notebook 09); here all gradients see the old θ":
         sweep_with(through="new"),
     "gradient_z has passed σ already: no further σ'": sweep_with(slope=slope_of_tanh),
-    "the sign of the half step in z": sweep_with(z_sign=-1),
-    "the sign of the half step in a": sweep_with(a_sign=-1),
+    "the sign of a half step, in z or in a": sweep_with(z_sign=-1),
     "the hidden maps do not move: (9) takes its gradient at a_l^½, and (4.7) at z_l^½": sweep_with(theta_sees="old"),
-    "the order: from the last map down; a gap is opened at the top and handed down": sweep_with(up=True),
     "θ_D does not move: it takes its step (12) before the loop": sweep_with(last=0),
     "the sign of the step in θ_D": sweep_with(last=-1),
     "θ_1 does not move: the loop goes down to l = 1, and range excludes its end": sweep_with(first=False),
@@ -614,8 +608,8 @@ def library_discrepancy(a, W, g, tau):
     return stacked_product(a, tau * g) - stacked_product(half, half @ W - (a @ W - tau * g))
 
 
-def discrepancy_with(sign=1, phi="half", factor="half", order=2, ones=1.0, step=1, plus=1, tau_power=1):
-    """Return the discrepancy with a slip in it: φ or the factor in front at the forward pass, an order of τ missing."""
+def discrepancy_with(sign=1, phi="half", factor="half", ones=1.0, step=1, plus=1, tau_power=1):
+    """Return the discrepancy with a slip in it: φ or the factor in front at the forward pass, a sign or a τ."""
     def formula(a, W, g, tau):
         def stacked(inputs, signal):
             return np.vstack([inputs.T @ signal, ones * signal.sum(axis=0)])
@@ -623,8 +617,6 @@ def discrepancy_with(sign=1, phi="half", factor="half", order=2, ones=1.0, step=
         gW = step * g @ W.T
         gap = g - plus * (g @ W.T @ W if phi == "half" else 0)
         right, wrong = stacked(a, g), stacked(a - tau * gW if factor == "half" else a, gap)
-        if order == 1:
-            wrong = stacked(a, gap)
         if ones == 2.0:  # the bias row takes a half step too
             wrong[-1] = (1 - tau) * wrong[-1]
             right[-1], wrong[-1] = right[-1] / 2, wrong[-1] / 2
@@ -639,9 +631,8 @@ def second_order(a, W, g, tau, signal):
 
 WRONG_DISCREPANCIES = {
     "the sign: the wrong one minus the right one is asked for": discrepancy_with(-1),
-    "right to first order in τ only: the product of two half steps is missing": discrepancy_with(order=1),
+    "right to first order in τ only: the product of two half steps is missing": discrepancy_with(factor="forward"),
     "φ is taken at the half step too, not only the factor in front": discrepancy_with(phi="forward"),
-    "the factor in front is taken at the half step too, not only φ": discrepancy_with(factor="forward"),
     "the bias row is missing its part: ã_½ still has a column of ones": discrepancy_with(ones=0.0),
     "the bias row: which columns of ã take a half step?": discrepancy_with(ones=2.0),
     "a factor τ is missing: z_l^½ = z_l − τ g": discrepancy_with(tau_power=0),
@@ -659,13 +650,11 @@ WRONG_DISCREPANCIES = {
         stacked_product(a, tau * g) - library_discrepancy(a, W, g, tau),
     "this is the part of second order in τ alone; what is left of first order?": lambda a, W, g, tau:
         library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W),
-    "the part of second order has τ², not τ": lambda a, W, g, tau:
+    "the part of second order has τ², not τ: has the half step its τ, a^½ = a − τ g Wᵀ?": lambda a, W, g, tau:
         (library_discrepancy(a, W, g, tau) - stacked_product(a, tau * g @ W.T @ W)) / tau
         + stacked_product(a, tau * g @ W.T @ W),
     "τ is missing in one of the two steps": lambda a, W, g, tau:
         stacked_product(a, tau * g) - (stacked_product(a, tau * g) - library_discrepancy(a, W, g, tau)) / tau,
-    "τ is missing in the half step: a^½ = a − τ g Wᵀ": lambda a, W, g, tau:
-        stacked_product(a, tau * g) - tau * stacked_product(a - g @ W.T, g - g @ W.T @ W),
 }
 
 

@@ -52,8 +52,6 @@ WRONG_LOCAL_STEPS = {
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, steps) - theta,
     "only one step is made: does each go on from the new theta, and does the return stand behind the loop?":
         lambda a, theta, target, rate, steps: steps_with()(a, theta, target, rate, 1),
-    "this is one step of T times the length; the slope changes on the way":
-        lambda a, theta, target, rate, steps: theta - steps * rate * a.T @ (a @ theta - target),
     "this is the least-squares solution, not T steps towards it":
         lambda a, theta, target, rate, steps: np.linalg.lstsq(a, target, rcond=None)[0],
     "the rate is that of each step; here it is divided by T":
@@ -536,12 +534,15 @@ def gamma_layers(rng):
     z, signal = rng.normal(size=(2, 30, 4))
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
     layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
+    up = np.where(np.arange(signal.size).reshape(signal.shape), -abs(signal), 1e-3)  # one hardly moves
+    layers.append((Sigmoid(), 3 + z / 10, up))  # the others go up, from near the upper border
     return [*layers, (ReLU(), 50 + 10 * z, signal)]  # where the upper border would be near, were it finite
 
 
 def told_apart(layers):
     """Whether the right answer to 8.4 and the likely wrong ones differ from one another at some of the layers."""
     likely = [gamma_with(), gamma_with(rows=slice(0, 1)), gamma_with(rows=slice(-1, None)), larger_of_two]
+    likely += [gamma_with(only=only) for only in (lambda g: g < 0, lambda g: g > 0)]
     likely += [gamma_with(room) for room in (
         lambda a, g, low, high: room_ahead(a, -g, low, high), lambda a, g, low, high: np.minimum(high - a, a - low),
         lambda a, g, low, high: np.maximum(high - a, a - low), lambda a, g, low, high: high - a,

@@ -32,11 +32,9 @@ WRONG_PROXES = {
     "this maximises: the least value is wanted": prox_with(best=np.argmax),
     "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
     "1/(2τ) weighs the distance, not 2τ": prox_with(lambda tau: 2 * tau),
-    "1/(2τ), not 1/(2τ²)": prox_with(lambda tau: 1 / (2 * tau**2)),
+    "1/(2τ), not 1/(2τ²): or does τ multiply f as well?": prox_with(lambda tau: 1 / (2 * tau**2)),
     "1/(2τ), not 1/τ²": prox_with(lambda tau: 1 / tau**2),
     "the distance is squared; this is its absolute value, over τ": prox_with(lambda tau: 1 / tau, np.abs),
-    "τ weighs the distance alone, not f as well": lambda f, v, tau, grid:
-        prox_with()(lambda u: tau * f(u), v, tau, grid),
     "the distance is squared; here it has kept its sign": prox_with(size=np.asarray),
     "the sign of f: it is minimised, and here −f is": prox_with(value=-1.0),
     "this is the prox of the last, or first, v for all: the least entry of each row is wanted, not of the whole table":
@@ -81,21 +79,25 @@ def brute_prox(answer, seed):
     def bump(u):
         return np.cos(3 * u) + 0.3 * u**2
 
-    def excess(u, f):
+    def excess(u, f, tau):
         """Return by how much the objective at u lies above its least value on the grid, at worst."""
         every = f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)
         return float((f(u) + (u - v) ** 2 / (2 * tau) - every.min(axis=1)).max())
 
     def claims(prox):
-        for name, f in (("|u|", np.abs), ("a function with many minima", bump)):
+        for name, f, tau in (("|u|", np.abs, 0.4), ("a function with many minima", bump, 0.4),
+                             ("the same, τ = 2", bump, 2.0)):
             u = np.asarray(prox(f, v, tau, grid), dtype=float)
             off_grid = abs(u[:, None] - grid).min(axis=1)
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
-            yield Claim(f"{name}: no grid point is lower", excess(u, f), 1e-12,
+            yield Claim(f"{name}: no grid point is lower", excess(u, f, tau), 1e-12,
                         "look at f, at the distance, at its weight 1/(2τ) and at the axis of the minimum")
 
     def mistakes(prox):
         yield from slips(prox, [(bump, v, tau, grid), (np.abs, v, tau, grid), (bump, v, 50.0, grid)], WRONG_PROXES)
+        yield (same(prox(bump, v, tau, grid), grid_prox(bump, v, tau, grid))
+               and not same(prox(bump, v, 2.0, grid), grid_prox(bump, v, 2.0, grid)),
+               "right for τ = 0.4 alone, the τ of this check: is a number written for τ?")
         u = np.asarray(prox(bump, v, tau, grid), dtype=float)
         yield (u.shape == grid.shape, "one point for each point of the grid comes back; the least is wanted for each "
                "v, over the grid: axis=1 where a row belongs to a v")
@@ -126,10 +128,10 @@ def brute_prox(answer, seed):
 
 
 WRONG_THRESHOLDS = {
-    "points with |v| < τ change sign here; they stop at 0": lambda v, tau: np.sign(v) * (abs(v) - tau),
+    "points with |v| < τ change sign here, as in the explicit step, which hops over the kink; they stop at 0":
+        lambda v, tau: np.sign(v) * (abs(v) - tau),
     "points outside [−τ, τ] must move by τ as well": lambda v, tau: np.where(abs(v) > tau, v, 0),
     "negative v are lost: the absolute value is symmetric": lambda v, tau: np.maximum(v - tau, 0),
-    "this is the explicit step: it hops over the kink": lambda v, tau: v - tau * np.sign(v),
     "the sign of v is missing: this is the length |u|": lambda v, tau: np.maximum(abs(v) - tau, 0),
     "points move away from 0; the prox makes |u| smaller": lambda v, tau: np.sign(v) * (abs(v) + tau),
     "this is the move v − u; u itself is wanted": lambda v, tau: np.clip(v, -tau, tau),

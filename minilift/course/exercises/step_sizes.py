@@ -77,9 +77,7 @@ WRONG_EFFECTIVE_STEPS = {
     "np.linalg.norm(·, 2) of a matrix is its largest singular value, not its length (the squares are rightly summed)":
         lambda tau, d, g: tau * np.sqrt(sum(np.linalg.norm(part, 2) ** 2 for part in d)
                                         / sum(np.linalg.norm(part, 2) ** 2 for part in g)),
-    "the product of the layers' lengths; one length over all parameters together is wanted": lambda tau, d, g:
-        tau * np.prod([np.linalg.norm(part) for part in d]) / np.prod([np.linalg.norm(part) for part in g]),
-    "the product of the layers' ratios; one length over all parameters together is wanted":
+    "the product of the layers' lengths, or ratios; one length over all parameters together is wanted":
         lambda tau, d, g: tau * ratios(d, g).prod(),
     "this is the length of d − ∇J's squares; divide the lengths": lambda tau, d, g:
         tau * np.sqrt(abs(length(d) ** 2 - length(g) ** 2)),
@@ -361,7 +359,6 @@ WRONG_EDGES = {
     "1/L kills the steep component at once; the window goes on to where it is ε again":
         quadratic_with(high=lambda r, mu, L: 1 / L),
     "ε must be reached in K steps: take the K-th root": quadratic_with(lambda eps, K: eps),
-    "the K-th root, not the K-th power": quadratic_with(lambda eps, K: eps**K),
     "the K-th root of ε, not ε/K": quadratic_with(lambda eps, K: eps / K),
     "the edges are swapped: the flat direction (μ) sets the lower one, the steep one (L) the upper":
         quadratic_with(low=lambda r, mu, L: (1 - r) / L, high=lambda r, mu, L: (1 + r) / mu),
@@ -401,7 +398,8 @@ WRONG_EDGES = {
         low=lambda r, mu, L: (r - 1) / mu),
     "r is the factor itself, ε^{1/K}; here 1 − r stands in its place":
         quadratic_with(lambda eps, K: 1 - eps ** (1 / K)),
-    "1/μ and 1/L kill one component each; the edges are where it is ε": quadratic_with(lambda eps, K: 0.0),
+    "1/μ and 1/L kill one component each, where r is 0; r is the K-th root of ε, not the K-th power":
+        quadratic_with(lambda eps, K: 0.0),
     "r itself is no edge: solve |1 − τλ| = r for τ":
         quadratic_with(low=lambda r, mu, L: r / mu, high=lambda r, mu, L: r / L),
     "the lower edge is that of gradient flow, e^{−Kτμ} = ε; a step multiplies by 1 − τμ": lambda mu, L, K, eps:
@@ -434,7 +432,8 @@ WRONG_WIDTHS = {
 def quadratic_window(answer, seed):
     """Exercise 7.3: the step sizes at which K explicit steps shrink every component by ε, and how many decades."""
     rng = np.random.default_rng(seed)
-    mu, L, eps = np.array([rng.uniform(0.5, 1), rng.uniform(3, 6), 1e-3])  # not Python's floats: a low of 0 may divide
+    # κ = L/μ is at most 11: up to 11.6 there is a window. These are not Python's floats: a low of 0 may divide
+    mu, L, eps = np.array([rng.uniform(0.5, 1), rng.uniform(3, 5.5), 1e-3])
     K = 40
 
     def left(tau, eigenvalue):
@@ -467,10 +466,12 @@ def quadratic_window(answer, seed):
                    "right but for an empty window: its low lies above its high, which tells that it is empty")
             yield from ((same(decades, wrong(low, high)), f"the edges are right; {message}")
                         for message, wrong in WRONG_WIDTHS.items())
-            yield (same(decades, np.log10(high / low)),
+            yield (same(decades, np.log10(high / low)) and not same(empty[2], np.log10(empty[1] / empty[0])),
                    "right but for an empty window's width, log10(high / low): it is below 0")
-            yield True, (f"the edges are right; from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades, "
-                         f"yours are {decades:.3g}")
+            yield (not same(decades, np.log10(high / low)),
+                   f"the edges are right; from {low:.3g} to {high:.3g} are {np.log10(high / low):.3g} decades, "
+                   f"yours are {decades:.3g}")
+            return
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
         yield (same(lower, upper), f"at both of your edges what a step multiplies by is {lower:.3g} in size; the K-th "

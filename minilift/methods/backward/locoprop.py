@@ -221,8 +221,8 @@ class LocoProp(Method):
         return optimizer
 
     def refuse_unbounded(self, gap, block):
-        """Raise an error if a target lies outside the range of f, where the loss has no lower bound."""
-        if not gap.f.in_range(gap.target):
+        """Raise an error if a target is outside the range of f beyond rounding: the loss then has no lower bound."""
+        if not gap.f.in_range(gap.target, 1e-6 * max(1.0, float(abs(gap.signal).max()))):  # float32's rounding
             raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
                              f"{gap.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
