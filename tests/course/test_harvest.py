@@ -103,12 +103,9 @@ def test_no_right_answer_is_refused(exercise, judge):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("exercise", [number for number in EXERCISES if float(number) > 11])
+@pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_message_of_a_table_can_be_shown(exercise, monkeypatch):
-    """A slip is never named that gives on all questions what one above it in its table gives.
-
-    In notebooks 01 to 10 some still are like that.
-    """
+    """A slip is never named that gives on all questions what one above it in its table gives."""
     answer, check, modules = exercise_cells(exercise)
     space, asked = namespace(exercise, modules), []
 

@@ -382,8 +382,6 @@ WRONG_TARGETS = {
     "this is a mean; the three terms of (15.9) count whole": targets_with(base=0.5, up=0.5, down=0.0),
     "this is half of the difference; it counts whole": targets_with(up=0.5, down=-0.5),
     "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
-    "slot 0 holds None: this list begins with h_0, and no target is wanted for the input":
-        lambda h, last, inverses: [h[0], *targets_with()(h, last, inverses)[1:]],
     "the sign of h_{l−1}, and of what g_l makes of h_l: t = h + g(t) − g(h)": targets_with(base=-1.0, down=1.0),
     "what g_l is wrong by is g_l(h_l) − h_{l−1}; here it is taken at t_l": targets_with(base=-1.0, up=2.0, down=0.0),
     "slot 0 holds None, and then t_1: the list is in the order in which it was made": lambda *question: [
