@@ -886,7 +886,7 @@ say. The lists that are kept are in `tests/checks/strangers`, and are programs.
 | a fifteenth | 96 | 95 | 41, with edits 71 | 4 | 38 | 1 | mended |
 | a sixteenth | 96 | 95 | 38, with edits 67 | 2 | 40 | 4 | two of the four mended |
 | a seventeenth | 96 | 95 | 44, with edits 80 | 5 | 40 | 0 | mended, and one that is missed |
-| an eighteenth | 96 | 95 | 38, with edits 79 | 6 | 40 | 0 | |
+| an eighteenth | 96 | 95 | 38, with edits 79 | 6 | 40 | 0 | mended, and the one that was missed |
 
 A reason is *misleading* if it states another cause than the planted one. Whether a mistake was *named* was judged,
 strictly, by whoever wrote the list. Of the first list three are still missed: `bcd_without_a` cannot be told from a
@@ -920,7 +920,10 @@ The tests now hold what the later lists showed:
   was always resumed after two calls, an edit that took `np.c_` for an operand, and ten seconds, and a bounded loss that
   looked concave at one seed of 25. Of this list 17 entries were tried again, since the faults reported in them were
   others, beside the planted ones. A sweep of nonnegative factors that uses an old factor once, and raises its energy in
-  one of 7,000 steps, is still missed.
+  one of 7,000 steps, is still missed;
+- the eighteenth: an adjoint that is wrong only for several patches in both directions, rows kept from an earlier input,
+  layers of one class that an edit must mend together, and losses for targets of one kind, which were called concave at
+  two seeds because they are for others.
 
 A list on which all mistakes are found tends to have fewer of them named: half of the twelfth's mistakes are not among
 the usual ones, which have names. The slowest entry takes 3 to 5 s of processor time, where the aim is 2 s, and one
