@@ -378,8 +378,8 @@ def misread(case):
     """Yield what is wrong with g if its samples, of several rows of units, are laid out in the other order."""
     n, units = len(case.g), case.theta.shape[1]
     rows = case.g[0].size // units
-    for shape in ((rows, units), (units, rows)) if min(rows, units) > 1 else ():
-        yield ("g is read in another order than z is laid out in, its units before its rows or after them",
+    for shape, order in (((rows, units), "after"), ((units, rows), "before")) if min(rows, units) > 1 else ():
+        yield (f"g is read in another order than z is laid out in, with units {order} rows",
                case.g.reshape(n, *shape).swapaxes(1, 2).reshape(case.g.shape))
 
 

@@ -715,9 +715,12 @@ class UnitsFirstToo(Segments):
         return super().adjoint_input(theta, g.reshape(-1, 3, 4).swapaxes(1, 2).reshape(g.shape))
 
 
-class ScaledBias(ml.Linear):
+class ScaledBias(Segments):
+    """The bias grows from segment to segment."""
+
     def forward(self, theta, a):
-        return super().forward(theta, a) + theta[-1] * np.arange(len(theta[-1]), dtype=a.dtype)
+        z = (self.rows(a) @ theta[:-1]).reshape(len(a), 3, 4)
+        return (z + theta[-1] * np.arange(1, 4, dtype=a.dtype)[:, None]).reshape(len(a), -1)
 
 
 def test_segments_hold():
@@ -726,6 +729,6 @@ def test_segments_hold():
 
 @pytest.mark.parametrize(("thing", "said"), [
     (UnitsFirst(), "g is read in another order"), (UnitsFirstToo(), "g is read in another order"),
-    (ScaledBias(3, 2), "done to the bias")], ids=["θ", "a", "bias"])
+    (ScaledBias(), "done to the bias")], ids=["θ", "a", "bias"])
 def test_layouts_and_biases_are_named(thing, said):
-    tells(said, "none of", thing)
+    tells(said, "it is linear", thing)
