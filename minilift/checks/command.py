@@ -23,13 +23,7 @@ from minilift.checks.package import small_convnet
 from minilift.checks.report import CLAIMS, Check, Report
 from minilift.graph import checked_network
 from minilift.layers import losses
-from minilift.methods import (
-    BackProp,
-    LocoProp,
-    ProxProp,
-    SemiImplicit,
-    as_method,
-)
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp, resnet, rnn
 from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.options import check_count, check_options, naming, whole

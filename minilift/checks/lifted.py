@@ -11,16 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.minima import minimum_finding
-from minilift.checks.networks import (
-    as_base,
-    class_of,
-    compare_blocks,
-    directions_of,
-    fresh,
-    kept,
-    net_case,
-    run_method,
-)
+from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, net_case, run_method
 from minilift.checks.numeric import Reference, compare, dense, gradient, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if, severity, worst_of
 from minilift.layers.maps import Linear
