@@ -478,15 +478,11 @@ def package_checks(seed, backend, turn=0, turns=1):
     nets, cases = package_networks(seed), networks.random_networks(seed, backend or "numpy")
     convolutional = networks.network_cases(nets[-1], seed, backend)
     parts = [partial(checks_of, thing, seed, backend) for thing in package_things()]
-    parts += [partial(claims_of, net, seed, backend) for net in nets]
+    parts += [lambda net=net: claims_over("network", net, name_of(net), networks.network_cases(net, seed, backend))
+              for net in nets]
     parts += [partial(method_checks, method, seed, backend, cases=[cases[i] for i in HALVES[k % 2]])
               for k, method in enumerate(package_methods())]
     parts += [partial(method_checks, method, seed, backend, cases=convolutional)
               for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
                              LocoProp("S", gamma=0.5, steps="exact", eta=0.7))]
     return [part() for part in parts[turn::turns]]
-
-
-def claims_of(net, seed, backend):
-    """Return the checks of a network itself, without its layers."""
-    return claims_over("network", net, name_of(net), networks.network_cases(net, seed, backend))

@@ -70,7 +70,9 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
-    given = {"like": like_of, "objective": objective_of, "net": net_of}
+    given = {"like": like_of,
+             "objective": lambda text: function("--objective", load_target(text), "(block, theta)", 2),
+             "net": lambda text: NETS[text]() if text in NETS else checked_network("--net", load_target(text))}
     options = {}
     for name, read in given.items():
         if (text := getattr(arguments, name)) is not None:
@@ -146,16 +148,6 @@ def like_of(text):
     factory = LIKE[known_name("--like", name, tuple(dict.fromkeys([*LIKE, *TRAINED])))]
     check_options(f"--like: {name}", factory, options)
     return factory(**options)
-
-
-def objective_of(text):
-    """Return the function that FILE.py:NAME names."""
-    return function("--objective", load_target(text), "(block, theta)", 2)
-
-
-def net_of(text):
-    """Return a small network of the kind named, or the one that FILE.py:NAME names."""
-    return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
 
 
 def claims_text():

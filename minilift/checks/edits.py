@@ -81,8 +81,8 @@ class Edit:
     chain : list
         The nodes from the statement down to what changes, so that as much of the source is shown as fits.
     holder, field, index, new
-        What is set, and its new value: a node, its source, or a function that makes a node or a list of statements. The
-        index is None if the field is not a list, or is set as a whole.
+        What is set, and its new value: a node, its source, a list of statements, or a function that makes such a list.
+        The index is None if the field is not a list, or is set as a whole.
     said : tuple of str, optional
         What to show before and after, instead of the source that changes.
     """
@@ -329,10 +329,6 @@ class Operands:
         module = self.known.get(getattr(node.value, "id", None)) if isinstance(node, ast.Attribute) else None
         return isinstance(module, ModuleType) and not isinstance(getattr(module, node.attr, 0.0), (int, float))
 
-    def sized(self):
-        """Return the source of the arguments and their attributes, by whose length something may be divided."""
-        return [text for text in self.found if text.partition(".")[0] in self.arguments]
-
     def at(self, line):
         """Return the source of the operands available on a line."""
         return [text for text, first in self.found.items() if first <= line]
@@ -349,22 +345,25 @@ def of_block(holder, field, block, operands, runs):
         yield from of_statement(holder, field, index, statement, operands)
         yield from of_slices(holder, field, index, statement)
         yield from of_order(statement, holder, field, index, block)
-        here = [statement]
-        for name, value in ast.iter_fields(statement):
-            if name in ("body", "orelse", "finalbody") and isinstance(value, list):
-                yield from of_block(statement, name, value, operands, runs)
-            elif name == "handlers":
-                for handler in value:
-                    yield from of_block(handler, "body", handler.body, operands, runs)
-            elif isinstance(value, ast.expr) and name not in ("target", "returns", "annotation"):
-                yield from of_expression(here, statement, name, None, value, operands)
-            elif name in ("target", "targets"):
-                for target in value if isinstance(value, list) else [value]:
-                    if isinstance(target, ast.Subscript):
-                        yield from of_expression(here, target, "slice", None, target.slice, operands, top=False)
-            elif name == "items":
-                for item in value:
-                    yield from of_expression(here, item, "context_expr", None, item.context_expr, operands)
+        is_definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for part, name, k, node in () if is_definition else parts_of(statement):
+            if isinstance(node, ast.Subscript) and is_set(node):
+                yield from of_expression([statement], node, "slice", None, node.slice, operands, top=False)
+            elif isinstance(node, ast.expr) and name != "annotation":
+                yield from of_expression([statement], part, name, k, node, operands)
+        for each in [statement, *getattr(statement, "handlers", ())]:
+            for name in ("body", "orelse", "finalbody"):
+                yield from of_block(each, name, getattr(each, name, ()), operands, runs)
+
+
+def parts_of(node):
+    """Yield (holder, field, index, part) for the parts of a node, also for those in keywords and the like."""
+    for name, value in ast.iter_fields(node):
+        for k, part in enumerate(value) if isinstance(value, list) else ((None, value),):
+            if isinstance(part, (ast.keyword, ast.comprehension, ast.withitem)):
+                yield from parts_of(part)
+            else:
+                yield node, name, k, part
 
 
 def is_kept(statement):
@@ -524,21 +523,14 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
         return
     if isinstance(node, ast.DictComp) and is_chain(node.value):
         yield Edit(3, node.lineno, here, node, "value", None, f"{ast.unparse(node.value)}.copy()")
-    for name, value in ast.iter_fields(node):
-        for k, child in enumerate(value) if isinstance(value, list) else ((None, value),):
-            if isinstance(child, ast.keyword):
-                yield from of_expression(here, child, "value", None, child.value, operands)
-            elif isinstance(child, ast.comprehension):
-                yield from of_expression(here, child, "iter", None, child.iter, operands)
-                for c, condition in enumerate(child.ifs):
-                    yield from of_expression(here, child, "ifs", c, condition, operands)
-            elif isinstance(node, ast.Call) and name == "func":
-                if isinstance(child, ast.Attribute) and (not is_chain(child.value)
-                                                         or ast.unparse(child.value) in operands.found):
-                    whole = child.attr in REDUCED  # (w * x).sum()
-                    yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
-            elif isinstance(child, ast.expr) and is_edited(node):
-                yield from of_expression(here, node, name, k, child, operands, is_top(node, name))
+    for part, name, k, child in parts_of(node):
+        if isinstance(node, ast.Call) and name == "func":
+            if isinstance(child, ast.Attribute) and (not is_chain(child.value)
+                                                     or ast.unparse(child.value) in operands.found):
+                whole = child.attr in REDUCED  # (w * x).sum()
+                yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
+        elif isinstance(child, ast.expr) and is_edited(node):
+            yield from of_expression(here, part, name, k, child, operands, is_top(node, name))
 
 
 def is_edited(node):
@@ -590,8 +582,10 @@ def of_node(node, operands, top):
         yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
         yield from of_whole(node, f"({own})", operands, there)
-    if is_value:
-        yield from of_parts(f"({own})", there)
+    if is_value:  # less its mean, or its component along another operand, as after centring or normalisation
+        yield from ((6, f"({own}) - ({own}).mean(axis={axis}, keepdims=True)") for axis in (0, -1))
+        yield from ((6, f"({own}) - {other} * (({own}) * {other}).{mean}(axis=-1, keepdims=True)")
+                    for other, mean in itertools.product(there, ("mean", "sum")))
     if CONJUGATE in operands.wraps and is_value and not top:
         yield 4, HOLE.sub(lambda _: own, CONJUGATE)
     if is_name:
@@ -622,13 +616,6 @@ def of_whole(node, own, operands, there):
                 if names.issubset(there) and (is_order or "argsort" not in wrap))
 
 
-def of_parts(own, there):
-    """Yield a value less its mean, or less its component along another operand, as after centring or normalisation."""
-    yield from ((6, f"{own} - {own}.mean(axis={axis}, keepdims=True)") for axis in (0, -1))
-    yield from ((6, f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
-                for other, mean in itertools.product(there, ("mean", "sum")))
-
-
 def combined(one, operator, other):
     """Return the source of an operation on two expressions."""
     return f"({one}) {SIGNS[operator]} ({other})"
@@ -644,7 +631,8 @@ def beside(own, operands, there):
     shares = [f"1 - {name}" for name in operands.shares if name in there]
     shares += [f"np.sign({name})" for name in operands.arguments]
     yield from ((5, combined(own, ast.Mult, share)) for share in shares)
-    sizes = [size for name in operands.sized() for size in (f"len({name})", f"{name}.shape[-1]")]
+    sized = [name for name in operands.found if name.partition(".")[0] in operands.arguments]  # and their attributes
+    sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]")]
     yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
 
 
@@ -684,19 +672,14 @@ def pieces_in(function):
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
-        elif is_own_or_of_numbers(node) and len(node.args) == 1 and is_short(node.args[0]):
+        elif isinstance(node, ast.Call) and len(node.args) == 1 and is_short(node.args[0]) and (
+                called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self")):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
         elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
-
-
-def is_own_or_of_numbers(node):
-    """Whether a node is a call of one of the object's own methods, or of one of `OF_NUMBERS`."""
-    own = isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "self"
-    return own or called_name(node) in OF_NUMBERS
 
 
 def names_in(text):
@@ -706,7 +689,7 @@ def names_in(text):
 
 def is_of_array(node):
     """Whether a node is an attribute such as an array's shape."""
-    return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and getattr(node.value, "id", "") != "self"
+    return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and not has_name(node.value, "self")
 
 
 def expression(text):
@@ -721,7 +704,7 @@ def turned(node):
 
 def is_transpose(node):
     """Whether a node is a transpose."""
-    return isinstance(node, ast.Attribute) and node.attr == "T" and getattr(node.value, "id", "") != "self"
+    return isinstance(node, ast.Attribute) and node.attr == "T" and not has_name(node.value, "self")
 
 
 def has_form(node, form, parts):
@@ -770,21 +753,15 @@ def of_constant(node):
                   100 * value, 3 * value, value / 3]
         others += [1 / value, abs(value) ** 0.5] if value else []
         kind = type(value)
-        seen = {value}
-        for other in others:
-            other = kind(other) if kind(other) == other else other
-            if other not in seen and abs(other) <= 1e6:
-                seen.add(other)
-                yield 2, expression(repr(other))
+        others = dict.fromkeys(kind(other) if kind(other) == other else other for other in others)
+        yield from ((2, repr(other)) for other in others if other != value and abs(other) <= 1e6)
 
 
 def of_comparison(node):
     """Yield a comparison reversed, or with equality added or dropped."""
     for k, op in enumerate(node.ops):
         for rank, other in enumerate(COMPARED.get(type(op), ()), start=1):
-            ops = list(node.ops)
-            ops[k] = other()
-            yield rank, ast.Compare(node.left, ops, node.comparators)
+            yield rank, ast.Compare(node.left, [*node.ops[:k], other(), *node.ops[k + 1:]], node.comparators)
 
 
 def of_boolean(node):
@@ -803,15 +780,14 @@ def of_subscript(node):
     yield 3, node.value
     yield 5, f"{ast.unparse(node)}[::-1]"
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    others = [(2, [*parts[:k], other, *parts[k + 1:]]) for k, cut in enumerate(parts) for other in other_ends(cut)]
     if isinstance(node.slice, ast.Slice):
-        yield 3, ast.Subscript(node.value, ast.Tuple([ast.Slice(), node.slice], ast.Load()), ast.Load())
-    elif len(parts) == 2 and isinstance(parts[0], ast.Slice) and isinstance(parts[1], ast.Slice):
-        yield 3, ast.Subscript(node.value, ast.Tuple(parts[::-1], ast.Load()), ast.Load())
-    for k, cut in enumerate(parts):
-        for other in other_ends(cut):
-            new = [*parts[:k], other, *parts[k + 1:]]
-            whole = ast.Tuple(new, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
-            yield 2, ast.Subscript(node.value, whole, ast.Load())
+        others.append((3, [ast.Slice(), node.slice]))
+    elif len(parts) == 2 and all(isinstance(cut, ast.Slice) for cut in parts):
+        others.append((3, parts[::-1]))
+    for rank, new in others:
+        whole = ast.Tuple(new, ast.Load()) if len(new) > 1 or isinstance(node.slice, ast.Tuple) else new[0]
+        yield rank, ast.Subscript(node.value, whole, ast.Load())
 
 
 def other_ends(cut):

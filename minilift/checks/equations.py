@@ -72,6 +72,7 @@ EQUATIONS = {
     "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 
+TOP = Path(__file__).parent.parent.parent  # of the project
 NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
 TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
@@ -153,11 +154,10 @@ def index():
 
     An installed package comes without its tests: the lists of the second dict are then empty.
     """
-    package = Path(__file__).parent.parent
-    tests = package.parent / "tests"
+    tests = TOP / "tests"
     own = (tests / "checks" / "test_equations.py").is_file()  # tests beside an installed package may be someone else's
     held = collect(tests, r"holds (?P<tags>.*)") if own else {equation: [] for equation in EQUATIONS}
-    return collect(package, r"(?P<tags>.*)"), held
+    return collect(TOP / "minilift", r"(?P<tags>.*)"), held
 
 
 def collect(folder, form):
@@ -225,11 +225,10 @@ def definitions(source):
 
 def claims():
     """Return {equation: [Place, …]} of the functions in which `verify` measures a claim about an equation."""
-    package = Path(__file__).parent.parent
     places = {equation: [] for equation in EQUATIONS}
     for claim in CLAIMS:
         function = inspect.unwrap(claim.measure).__code__
-        path = Path(function.co_filename).relative_to(package.parent).as_posix()
+        path = Path(function.co_filename).relative_to(TOP).as_posix()
         for equation in named_in(claim.source):
             places[equation].append(Place(path, function.co_firstlineno, function.co_name))
     return places
@@ -259,12 +258,8 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
 
 def top_from(path):
     """Return the relative path from a file's folder to the top of the project: '', or '../' and so on."""
-    top = Path(__file__).parent.parent.parent
-    try:
-        depth = len(path.resolve().parent.relative_to(top).parts)
-    except ValueError:  # the file is elsewhere
-        return ""
-    return "../" * depth
+    above = path.resolve().parents
+    return "../" * above.index(TOP) if TOP in above else ""
 
 
 def markdown(code, tests, top=""):

@@ -375,15 +375,10 @@ def unmeasured(checks):
 
 
 def is_of_long_steps(claim, thing, case):
-    """Whether a claim that fails in a problem with a step size τ holds there with a hundredth of it."""
-    return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100)) is True
-
-
-def holds_in(claim, thing, case):
-    """Return whether a claim holds in a further problem, or None if it is not made there."""
+    """Whether a claim that fails in a problem with a step size τ holds, and is made, with a hundredth of it."""
     with contextlib.suppress(NotClaimed):
-        return measured(claim.measure, thing, case).holds
-    return None
+        return hasattr(case, "tau") and measured(claim.measure, thing, replace(case, tau=case.tau / 100)).holds
+    return False
 
 
 def measured(measure, thing, case):
@@ -424,13 +419,12 @@ def common_reason(findings, others=False):
     if others and len(findings) == 1:
         explained = [[reason for reason in explained[0] if not isinstance(reason, Guess)]]
     best = likeliest(explained)
-    if isinstance(best, Guess) or (best is None and is_guessed_twice(explained)):
+    guessed = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
+    if isinstance(best, Guess) or (best is None and max(guessed.values(), default=0) > 1):  # more problems may decide
         explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])
         best = likeliest(explained)
-    if best is None:
-        return NO_REASON
-    if best.startswith(NO_REASON):
-        return best
+    if best is None or best.startswith(NO_REASON):
+        return best or NO_REASON
     return f"{'seen' if best.startswith(SEEN) else 'likely'}: {best}"
 
 
@@ -440,12 +434,6 @@ def reasons_of(finding):
         return list(dict.fromkeys(finding.mistakes()))
     except Exception as error:  # testing a guess, a wrong thing may raise anything: that is reported with the failure
         return [f"{NO_REASON}, and looking for them raises {type(error).__name__}: {error}"]
-
-
-def is_guessed_twice(explained):
-    """Whether some guess is in two of several lists of reasons: further problems may then decide."""
-    count = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
-    return max(count.values(), default=0) > 1
 
 
 def likeliest(explained):

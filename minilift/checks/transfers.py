@@ -77,7 +77,10 @@ def transfer_cases(sigma, rng, xp, shape=None):
     shapes = shapes if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
     for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
-        z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
+        for _ in range(100):  # until second differences show no kink of σ at z: at a kink there is no derivative
+            z = scale * rng.standard_normal((n, *shape))
+            if smooth_at(case, sigma, z, rng):
+                break
         for training in (True,) if elementwise else (False, True):
             label = f"N = {n}, samples of shape {shape}" + ("" if elementwise else f", training = {training}")
             g = rng.standard_normal(case.apply(sigma, z, training)[0].shape)
@@ -100,15 +103,6 @@ def transfer_shapes(sigma):
     first = sample_shape(sigma, [*taken, *vectors])
     longer = max((shape for shape in taken if shape in vectors), default=first)  # a permutation of four may be its own
     return [first, longer, next((shape for shape in images if shape in taken), first)]  # inverse, of twelve it is not
-
-
-def smooth_point(case, sigma, centre, scale, rng):
-    """Draw z around a centre until second differences show no kink of σ there: at a kink there is no derivative."""
-    for _ in range(100):
-        z = centre + scale * rng.standard_normal(centre.shape)
-        if smooth_at(case, sigma, z, rng):
-            break
-    return z
 
 
 def smooth_at(case, sigma, z, rng):
