@@ -449,8 +449,10 @@ def usual_reasons(got, expected, variants, factors, terms, theta):
             yield name
     yield from bias_row_reasons(got, expected, factors) if theta else ()
     yield from symmetry_reasons(got, expected, factors)
-    for name, term in terms.items():
-        yield from term_reasons(got, expected, name, np.asarray(term))
+    for name, term in terms.items():  # a multiple of which the difference may be
+        share = fitted_factor(got - expected, np.asarray(term))
+        if abs(share) > 1e-9 and fits(got - expected, share * np.asarray(term)):
+            yield name
     for name, variant in variants.items():
         for text, factor in factors.items():
             if fits(got, factor * np.asarray(variant), expected):
@@ -534,14 +536,6 @@ def transposed_reasons(got, turned, factors, expected=None):
     for name, factor in {"": 1.0, **factors}.items():
         if fits(got, factor * turned, expected):
             yield f"it is transposed{'; besides, ' * bool(name)}{name}"
-
-
-def term_reasons(got, expected, name, term):
-    """Yield whether the difference is a multiple of a certain term."""
-    difference = got - expected
-    share = fitted_factor(difference, term)
-    if abs(share) > 1e-9 and fits(difference, share * term):
-        yield name
 
 
 def shape_reasons(got, expected, theta):
