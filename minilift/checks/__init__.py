@@ -59,7 +59,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,18 +74,7 @@ from minilift.checks.maps import for_samples, join_cases, map_cases
 from minilift.checks.mends import Problem, mends_of
 from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
-from minilift.checks.report import (
-    CLAIMS,
-    NO_REASON,
-    RUNS,
-    Check,
-    Mend,
-    NotClaimed,
-    Report,
-    check_claim,
-    error_text,
-    unmeasured,
-)
+from minilift.checks.report import CLAIMS, NO_REASON, Check, Mend, NotClaimed, Report, broken, check_claim, unmeasured
 from minilift.checks.transfers import transfer_cases
 from minilift.energy import Penalties
 from minilift.graph import checked_network
@@ -311,12 +299,6 @@ def input_shapes(net):
             shapes[repr(part)] = shape
             shape = part.output_shape(shape)
     return shapes
-
-
-def broken(kind, subject, error):
-    """Return the check of a thing that cannot even be run on a random problem."""
-    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
-                 False, f"likely: {error_text(error)}", 1, "the first")
 
 
 def claimed_of(thing, like=None, objective=None):

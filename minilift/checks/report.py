@@ -366,6 +366,12 @@ def check_claim(claim, thing, subject, cases):
                  case.label)
 
 
+def broken(kind, subject, error):
+    """Return the check of a thing that cannot even be run on a random problem."""
+    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
+                 False, f"likely: {error_text(error)}", 1, "the first")
+
+
 def unmeasured(checks):
     """Return a text saying that none of the main claims among some checks was measured, and why; "" if one was."""
     main = [check for check in checks if any(check.claim == claim.words for claim in CLAIMS if claim.main)]
