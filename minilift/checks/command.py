@@ -196,15 +196,12 @@ def meant(target):
 
 @functools.lru_cache(maxsize=8)
 def module_of(path, written):
-    """Return the module of a file, run once however often a command names it, and again if it has been `written`."""
-    return run_file(Path(path))
+    """Return the module made by running a file, once however often a command names it, and again if it was `written`.
 
-
-def run_file(path):
-    """Return the module made by running a file, which may import modules from its own folder.
-
-    Its attribute `USERS_FILE` holds the path, so that an exception passing through it later is known as the user's.
+    It may import modules from its own folder. Its attribute `USERS_FILE` holds the path, so that an exception passing
+    through it later is known as the user's.
     """
+    path = Path(path)
     spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py', so that no import can find it
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file")

@@ -298,16 +298,13 @@ class Operands:
         arrays = [name for name, value in known.items() if isinstance(value, np.ndarray) and name[0] != "_"]
         self.found |= dict.fromkeys([*self.numbers, *arrays[:ARRAYS]], 0)
 
-        def is_data(name):
-            value = known.get(name, getattr(builtins, name, None))
-            return name not in ("self", "cls", "True", "False", "None") and not isinstance(
-                value, (ModuleType, type)) and not callable(value)
-
         for node in ast.walk(function):
             if not isinstance(getattr(node, "ctx", None), ast.Load) or id(node) in called:
                 continue
-            if isinstance(node, ast.Name) and is_data(node.id):
-                if id(node) not in based or node.id in stored or node.id in self.arguments:
+            if isinstance(node, ast.Name):
+                value, own = known.get(node.id, getattr(builtins, node.id, None)), node.id in [*stored, *self.arguments]
+                if node.id not in ("self", "cls") and not callable(value) and not isinstance(value, ModuleType) and (
+                        own or id(node) not in based):
                     self.found.setdefault(node.id, stored.get(node.id, 0))
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and not isinstance(
                     known.get(node.value.id), ModuleType) and not is_of_array(node) and not is_transpose(node):

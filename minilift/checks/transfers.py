@@ -49,6 +49,7 @@ NOT_LINEAR = "it is not linear in g: clipped, or masked by the sign of g"
 AFFINE = "it is not linear in g, but affine: it is not 0 for g = 0, a term lacks its g, or a sum of g"
 CACHED = "σ(z) is that of an earlier z of this shape: forward is cached, or remembers"
 COUPLED = "it is not elementwise: an entry depends on others; a Transfer, with apply and adjoint, may be so"
+NO_INTEGRAL = "it has no integral F, which only LocoProp-M needs"
 RESTLESS = "of one signal it is not the same twice: it draws random numbers, or remembers"
 
 
@@ -515,7 +516,7 @@ def adjoint_mistakes(sigma, case, a, right, got):
 
 @claim("transfer", "σ is the derivative of its integral F", "F'(z) = σ(z)", "LocoProp-M")
 def integral_of_transfer(sigma, case):
-    integral_only(sigma, case)
+    only_if(has_integral(sigma, case), NO_INTEGRAL)
     if case.elementwise:
         reference = case.derivative(sigma.integral, case.z)
     else:
@@ -544,11 +545,6 @@ def offers(sigma, case, name, at):
 def has_integral(sigma, case):
     """Whether the transfer has an integral."""
     return offers(sigma, case, "integral", case.z)
-
-
-def integral_only(sigma, case):
-    """Skip transfers without an integral."""
-    only_if(has_integral(sigma, case), "it has no integral F, which only LocoProp-M needs")
 
 
 @claim("transfer", "F* is the conjugate of F", "F(z) + F*(σ(z)) = z σ(z)", "Matching energy")
@@ -586,7 +582,7 @@ def pieces_of_transfer(sigma, case):
 
 @claim("transfer", "σ is monotone, F convex", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
 def transfer_is_monotone(sigma, case):
-    integral_only(sigma, case)
+    only_if(has_integral(sigma, case), NO_INTEGRAL)
     w = case.z + 3 * case.tangent
     rise = (case.call(sigma.forward, case.z) - case.call(sigma.forward, w)) * (case.z - w)
     rise = rise if case.elementwise else rise.reshape(len(rise), -1).sum(axis=1)
@@ -600,7 +596,7 @@ def target_range(sigma, case):
     stated = getattr(sigma, "range", (-math.inf, math.inf)) != (-math.inf, math.inf)
     only_if(stated or has_integral(sigma, case), "it states no range, and has no integral F")
     if not case.elementwise:
-        integral_only(sigma, case)
+        only_if(has_integral(sigma, case), NO_INTEGRAL)
         inside = sigma.in_range(case.lend(case.call(sigma.forward, case.z)))
         return nothing_of(["its values are no targets: in_range refuses them"] * (not inside),
                           "its own values are targets")
