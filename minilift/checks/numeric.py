@@ -395,7 +395,8 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
         return Finding(number, reference.tolerance, reference.why, (SINGLE,))
     # a guess that cannot be made explains nothing: neither its error nor its NotClaimed says anything of the thing
     variants, terms = ((tried(given) if callable(given) else given) or {} for given in (variants, terms))
-    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms, theta)
+    found = list(usual_reasons(got, expected, variants, usual_factors(factors or {}), terms, theta))
+    reasons = found or seen_reasons(got, expected)  # if no mistake fits, what can be observed
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
 
 
@@ -429,14 +430,8 @@ def tried(function, *arguments):
         return None
 
 
-def explain(got, expected, variants, factors, terms, theta):
-    """Yield the common mistakes that turn `expected` into `got`, the likeliest first, or else what can be observed."""
-    found = list(usual_reasons(got, expected, variants, factors, terms, theta))
-    yield from found or seen_reasons(got, expected)
-
-
 def usual_reasons(got, expected, variants, factors, terms, theta):
-    """Yield the common mistakes that turn `expected` into `got`."""
+    """Yield the common mistakes that turn `expected` into `got`, the likeliest first."""
     if not np.all(np.isfinite(got)):
         yield "it is not finite (NaN or inf)"
         return
