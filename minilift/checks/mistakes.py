@@ -60,16 +60,6 @@ def altered_reasons(case, is_right_of):
              if tried(is_right_of, replace(case, values=values))]
 
 
-def cut_reasons(case, x, wrong):
-    """Return whether a claimed minimiser is wrong where it is exactly 0, or only elsewhere."""
-    if np.any(x[wrong]) and not np.all(x[wrong]):
-        return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
-    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
-        return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
-                "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
-    return []
-
-
 def seen_in(case, x, wrong):
     """Return in which entries of the block, whose value is x, something is wrong, if that suggests why."""
     block = case.thing.blocks[0]
