@@ -198,8 +198,10 @@ class Copy:
             return functools.lru_cache(maxsize=value.cache_parameters()["maxsize"])(self.of(value.__wrapped__))
         if isinstance(value, type):
             return self.cls(value)
-        if isinstance(value, (property, staticmethod, classmethod)):
-            return self.attribute(value)
+        if isinstance(value, property):
+            return property(*(each and self.of(each) for each in (value.fget, value.fset, value.fdel)))
+        if isinstance(value, (staticmethod, classmethod)):
+            return type(value)(self.of(value.__func__))
         if is_claim(value) or (hasattr(value, "__dict__") and type(value) in self.own.classes):
             return self.instance(value)
         if not isinstance(value, HELD):
@@ -245,12 +247,6 @@ class Copy:
             self.spaces[id(names)] = {**names, **arrays, GUARD: Guard.goes_on}
         return self.spaces[id(names)]
 
-    def attribute(self, value):
-        """Return the copy of a property, a static or a class method."""
-        if isinstance(value, property):
-            return property(*(each and self.of(each) for each in (value.fget, value.fset, value.fdel)))
-        return type(value)(self.of(value.__func__))
-
     def cls(self, value):
         """Return the copy of a class."""
         if value not in self.own.classes:
@@ -262,8 +258,7 @@ class Copy:
             for name, attribute in vars(value).items() if name not in left_out}))
         for name, attribute in vars(value).items():
             if name not in left_out and isinstance(plain(attribute), (types.FunctionType, functools.partial)):
-                setattr(new, name, self.attribute(attribute) if plain(attribute) is not attribute
-                        else self.of(attribute))
+                setattr(new, name, self.of(attribute))
         return new
 
     def instance(self, value):
