@@ -669,12 +669,11 @@ def pieces_in(function):
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
-        elif isinstance(node, ast.Call) and len(node.args) == 1 and is_short(node.args[0]) and (
-                called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self")):
-            found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
-        elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
+        elif (isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load)) or (
+                isinstance(node, ast.Call) and len(node.args) == 1 and is_short(node.args[0]) and (
+                    called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self"))):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
 
