@@ -123,7 +123,9 @@ def write_table(path, words):
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
-    write_bytes(path, with_table(text, markdown(code, tests, top_from(path))).encode())
+    above = path.resolve().parents
+    top = "../" * above.index(TOP) if TOP in above else ""  # from the file's folder to the top of the project
+    write_bytes(path, with_table(text, markdown(code, tests, top)).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -205,15 +207,10 @@ def tagged_lines(source, form):
     """Return (line, tags) for each comment of a Python source that matches `form` and looks like a tag."""
     if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # this is quicker than parsing for comments
         return []
-    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments(source)]
+    comments = [(token.start[0], token.string.lstrip("#").strip())
+                for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT]
+    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments]
     return [(line, match["tags"]) for line, match in matches if match and LOOKS_LIKE_TAG.match(match["tags"])]
-
-
-def comments(source):
-    """Yield (line, text) of each comment of a Python source, without its '#'."""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string.lstrip("#").strip()
 
 
 def definitions(source):
@@ -254,12 +251,6 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
     if not any(tests.values()):
         blocks.append("The tests are not installed with the package; in a clone they are listed here too.")
     return "\n\n".join(blocks)
-
-
-def top_from(path):
-    """Return the relative path from a file's folder to the top of the project: '', or '../' and so on."""
-    above = path.resolve().parents
-    return "../" * above.index(TOP) if TOP in above else ""
 
 
 def markdown(code, tests, top=""):

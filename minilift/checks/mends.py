@@ -84,9 +84,9 @@ def is_own_class(cls):
     """Whether a class is the user's."""
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
-    own = [value for value in vars(cls).values() if isinstance(plain(value), types.FunctionType)]
+    own = [function for function in map(plain, vars(cls).values()) if isinstance(function, types.FunctionType)]
     return not str(cls.__module__).startswith(("minilift.", "builtins")) and (
-        file is None or not file.startswith(FOREIGN)) and any(is_own(plain(value)) for value in own)
+        file is None or not file.startswith(FOREIGN)) and any(map(is_own, own))
 
 
 def plain(value):
@@ -650,7 +650,9 @@ def in_order(sources, ran, own):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
     is_complex = any("fft" in ast.unparse(source.node) for source in sources)
-    others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in nodes if is_of_one(node))]
+    of_one = [node for node in nodes if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
+              and len(node.args.args) == 2 and node.args.args[0].arg == "self"]  # methods that may not have been called
+    others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in of_one)]
     wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in others}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
@@ -666,12 +668,6 @@ def in_order(sources, ran, own):
         found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source) for edit in edits]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
-
-
-def is_of_one(node):
-    """Whether a function is a method of one argument, a call of which may be missing around an operand."""
-    return isinstance(node, ast.FunctionDef) and [a.arg for a in node.args.args][:1] == ["self"] and len(
-        node.args.args) == 2 and not node.name.startswith("__")
 
 
 def codes_with(edit, source, sources):
