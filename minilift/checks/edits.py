@@ -52,6 +52,7 @@ OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values 
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are not operands themselves
 FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it uses it or not
 MADE = ("zeros_like", "ones_like", "empty_like")  # make arrays with the dtype of another, and can hold only that
+# keywords that may be missing: the functions, the rank, the keyword and its value
 ADDED = ((MADE, 1, "dtype", "float"), (("solve_triangular",), 1, "trans", "'T'"), (("var", "std"), 3, "ddof", "1"))
 LARGEST = 10_000  # whole number that is an operand
 CUTS = 4  # slices in a statement, at most, of which pairs are exchanged
@@ -169,8 +170,7 @@ def everywhere(function, operands):
     """
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
     called = [called_name(node) for node in calls]
-    pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1
-             for other in alike(name)]
+    pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1 for other in alike(name)]
     read = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
     pairs += [(4, name, other) for name in operands.found if read.count(name) > 1
               for other in operands.found if other != name and other.isidentifier()]

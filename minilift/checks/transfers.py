@@ -444,11 +444,10 @@ def transfer_adjoint(sigma, case):
         got = tangents.project(got)
 
     finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value, got))
-    return finding.retold(lambda known: seen_last(
-        known, structure_reasons(sigma, case, a, aux, got, reference.value)))
+    return finding.retold(lambda known: seen_last(known, structure_reasons(sigma, case, a, aux, reference.value)))
 
 
-def structure_reasons(sigma, case, a, aux, got, right):
+def structure_reasons(sigma, case, a, aux, right):
     """Return properties of an adjoint that a correct one cannot have."""
     adjoint = functools.partial(case.adjoint, sigma, case.z, a, aux)
     whole, one = adjoint(case.g), np.zeros_like(case.g)
