@@ -25,13 +25,11 @@ def alterations(values):
             yield f"{name} is left out, as if it were 1", 1.0
             yield f"{name} and 1/{name} are exchanged", 1 / value
         yield f"the sign of {name} is wrong", -value
-        yield f"{name}/2 stands where {name} should", value / 2
-        yield f"2 {name} stands where {name} should", 2 * value
-        if name in numbers:
-            yield f"{name}/4 stands where {name} should", value / 4
-            yield f"4 {name} stands where {name} should", 4 * value
-            if 0 < value < 1:
-                yield f"1 − {name} stands where {name} should", 1 - value
+        for k in (2, 4) if name in numbers else (2,):
+            yield f"{name}/{k} stands where {name} should", value / k
+            yield f"{k} {name} stands where {name} should", k * value
+        if name in numbers and 0 < value < 1:
+            yield f"1 − {name} stands where {name} should", 1 - value
         if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
             yield f"{name} is transposed", value.T
         if np.all(value > 0):
