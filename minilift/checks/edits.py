@@ -21,7 +21,7 @@ import numpy as np
 
 WIDTH = 70  # characters of source shown at most, if some part that contains the edit is that short
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
-REWRITES = {  # what may stand in place of an expression, each with its rank; a, b and c are any parts
+REWRITES = {  # what may stand in place of an expression, each with its rank; a, b and c are any parts of it
     "a + b": "1 a - b; 3 a * b; 2 a; 2 b",
     "a - b": "1 a + b; 1 b - a; 2 a; 2 -b",
     "a * b": "1 a / b; 3 a + b; 2 a; 2 b; 3 a @ b",
@@ -30,11 +30,11 @@ REWRITES = {  # what may stand in place of an expression, each with its rank; a,
     "a ** b": "1 b ** a; 2 a; 2 b",
     **{f"a {sign} b": "2 a; 2 b" for sign in ("%", "//", "&", "|", "^", "<<", ">>")},
     "a * b / c": "2 a * c / b",
-    **{f"a {times} b {plus} c": f"2 a {times} (b {plus} c)" for times in "*/" for plus in "+-"},  # brackets
+    **{f"a {times} b {plus} c": f"2 a {times} (b {plus} c)" for times in "*/" for plus in "+-"},
     **{f"a {plus} b {times} c": f"2 (a {plus} b) {times} c" for times in "*/" for plus in "+-"},
-    "a + b * c": "2 (a + b) * c; 2 b * (a + c)",
+    "a + b * c": "2 (a + b) * c; 2 b * (a + c)",  # in place of what the line before says of it
     **{f"a {times} (b {plus} c)": f"2 a {times} b {plus} c" for times in "*/" for plus in "+-"},
-    "a / (b + c)": "2 b / (a + c); 2 a / b + c",
+    "a / (b + c)": "2 b / (a + c); 2 a / b + c",  # likewise
     **{f"(a {plus} b) {times} c": f"2 a {plus} b {times} c" for times in "*/" for plus in "+-"},
     **{f"{sign} a": "1 a" for sign in ("-", "+", "~", "not")},
     "a if b else c": "2 c if b else a; 2 a; 2 c"}
