@@ -147,19 +147,11 @@ def agree(exact, candidates):
     return bool(np.all(abs(exact - nearest) <= 1e-9 + 1e-6 * np.max(abs(exact), initial=0.0)))
 
 
-def is_analytic(f, x):
-    """Whether the complex step gives the derivatives of a scalar f at x, tested along a random direction."""
-    probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
-    return directional(f, x, probe).why == EXACT
-
-
-def gradient(f, x, tangents=None, analytic=None):
-    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents.
-
-    Whether f is analytic is tested at x, unless `analytic` says so.
-    """
+def gradient(f, x, tangents=None):
+    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents."""
     tangents = Tangents(x.shape, limit=math.inf) if tangents is None else tangents
-    if is_analytic(f, x) if analytic is None else analytic:
+    probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
+    if directional(f, x, probe).why == EXACT:  # f is analytic
         exact = [complex_step(f, x, v) for v in tangents]
         return Reference([tangents.assemble(exact)], 1e-9, EXACT, 1e-3)
     parts = [central_differences(f, x, v) for v in tangents]
