@@ -69,9 +69,9 @@ class NetCase(Case):
         own = self.per_map(lambda l: locked(to_numpy(self.net.theta[l])))
         return [own[self.net.owner[l]] for l in range(self.net.depth + 1)]
 
-    def with_theta(self, l, theta, values=None):
-        """Return the list of all θ (or `values`) with another in place of θ_l, wherever θ_l is used."""
-        return [theta if self.net.owner[u] == l else value for u, value in enumerate(values or self.theta)]
+    def with_theta(self, l, theta):
+        """Return the list of all θ with another in place of θ_l, wherever θ_l is used."""
+        return [theta if self.net.owner[u] == l else value for u, value in enumerate(self.theta)]
 
     def forward(self, theta=None):
         """Return the state of a training pass, with the same random numbers each time."""
