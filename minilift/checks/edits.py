@@ -100,25 +100,18 @@ class Edit:
     @contextlib.contextmanager
     def made(self):
         """Make the edit for the block, and undo it afterwards."""
-        value = getattr(self.holder, self.field)
-        old = value if self.index is None else value[self.index]
-        self.put(self.ready())
+        kept, new = getattr(self.holder, self.field), self.ready()
+        whole = new if self.index is None else [*kept[: self.index], new, *kept[self.index + 1:]]
+        setattr(self.holder, self.field, whole)
         try:
             yield
         finally:
-            self.put(old)
+            setattr(self.holder, self.field, kept)
 
     def ready(self):
         """Return the new value, built only on demand, since for most edits it is never needed."""
         new = self.new() if callable(self.new) else expression(self.new) if isinstance(self.new, str) else self.new
         return new if isinstance(new, list) else at(new, self.chain[-1])
-
-    def put(self, value):
-        """Set what is edited."""
-        if self.index is None:
-            setattr(self.holder, self.field, value)
-        else:
-            getattr(self.holder, self.field)[self.index] = value
 
     def told(self):
         """Return the source before and after: of the statement, or of the largest part with the edit that fits."""
