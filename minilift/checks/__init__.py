@@ -59,7 +59,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,18 +74,7 @@ from minilift.checks.maps import for_samples, join_cases, map_cases
 from minilift.checks.mends import Problem, mends_of
 from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
-from minilift.checks.report import (
-    CLAIMS,
-    NO_REASON,
-    RUNS,
-    Check,
-    Mend,
-    NotClaimed,
-    Report,
-    check_claim,
-    error_text,
-    unmeasured,
-)
+from minilift.checks.report import CLAIMS, NO_REASON, Check, Mend, NotClaimed, Report, broken, check_claim, unmeasured
 from minilift.checks.transfers import transfer_cases
 from minilift.energy import Penalties
 from minilift.graph import checked_network
@@ -314,12 +302,6 @@ def input_shapes(net):
     return shapes
 
 
-def broken(kind, subject, error):
-    """Return the check of a thing that cannot even be run on a random problem."""
-    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
-                 False, f"likely: {error_text(error)}", 1, "the first")
-
-
 def claimed_of(thing, like=None, objective=None):
     """Return a method together with what its user says about it."""
     method = as_method(thing)
@@ -498,15 +480,11 @@ def package_checks(seed, backend, turn=0, turns=1):
     nets, cases = package_networks(seed), networks.random_networks(seed, backend or "numpy")
     convolutional = networks.network_cases(nets[-1], seed, backend)
     parts = [partial(checks_of, thing, seed, backend) for thing in package_things()]
-    parts += [partial(claims_of, net, seed, backend) for net in nets]
+    parts += [lambda net=net: claims_over("network", net, name_of(net), networks.network_cases(net, seed, backend))
+              for net in nets]
     parts += [partial(method_checks, method, seed, backend, cases=[cases[i] for i in HALVES[k % 2]])
               for k, method in enumerate(package_methods())]
     parts += [partial(method_checks, method, seed, backend, cases=convolutional)
               for method in (BackProp(), ProxProp(0.5), ProxProp(0.5, solver="cg2"),
                              LocoProp("S", gamma=0.5, steps="exact", eta=0.7))]
     return [part() for part in parts[turn::turns]]
-
-
-def claims_of(net, seed, backend):
-    """Return the checks of a network itself, without its layers."""
-    return claims_over("network", net, name_of(net), networks.network_cases(net, seed, backend))

@@ -213,11 +213,7 @@ def where_wrong(z, wrong):
 
 def fits_shapes(layer, shapes):
     """Whether a layer accepts samples of these shapes."""
-    try:
-        layer.output_shape(*shapes)
-    except Exception:  # a layer may refuse a shape in any way, an assertion included
-        return False
-    return True
+    return tried(lambda: [layer.output_shape(*shapes)]) is not None  # a layer may refuse a shape in any way
 
 
 def sample_shape(layer, shapes):

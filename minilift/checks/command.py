@@ -23,13 +23,7 @@ from minilift.checks.package import small_convnet
 from minilift.checks.report import CLAIMS, Check, Report
 from minilift.graph import checked_network
 from minilift.layers import losses
-from minilift.methods import (
-    BackProp,
-    LocoProp,
-    ProxProp,
-    SemiImplicit,
-    as_method,
-)
+from minilift.methods import BackProp, LocoProp, ProxProp, SemiImplicit, as_method
 from minilift.models import mlp, resnet, rnn
 from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.options import check_count, check_options, naming, whole
@@ -76,7 +70,9 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
-    given = {"like": like_of, "objective": objective_of, "net": net_of}
+    given = {"like": like_of,
+             "objective": lambda text: function("--objective", load_target(text), "(block, theta)", 2),
+             "net": lambda text: NETS[text]() if text in NETS else checked_network("--net", load_target(text))}
     options = {}
     for name, read in given.items():
         if (text := getattr(arguments, name)) is not None:
@@ -154,16 +150,6 @@ def like_of(text):
     return factory(**options)
 
 
-def objective_of(text):
-    """Return the function that FILE.py:NAME names."""
-    return function("--objective", load_target(text), "(block, theta)", 2)
-
-
-def net_of(text):
-    """Return a small network of the kind named, or the one that FILE.py:NAME names."""
-    return NETS[text]() if text in NETS else checked_network("--net", load_target(text))
-
-
 def claims_text():
     """Return the list of all claims: source, equation, words."""
     width, lines = max(len(claim.source) for claim in CLAIMS), []
@@ -210,15 +196,12 @@ def meant(target):
 
 @functools.lru_cache(maxsize=8)
 def module_of(path, written):
-    """Return the module of a file, run once however often a command names it, and again if it has been `written`."""
-    return run_file(Path(path))
+    """Return the module made by running a file, once however often a command names it, and again if it was `written`.
 
-
-def run_file(path):
-    """Return the module made by running a file, which may import modules from its own folder.
-
-    Its attribute `USERS_FILE` holds the path, so that an exception passing through it later is known as the user's.
+    It may import modules from its own folder. Its attribute `USERS_FILE` holds the path, so that an exception passing
+    through it later is known as the user's.
     """
+    path = Path(path)
     spec = importlib.util.spec_from_file_location(path.name, path)  # with '.py', so that no import can find it
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file")

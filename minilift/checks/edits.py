@@ -21,7 +21,23 @@ import numpy as np
 
 WIDTH = 70  # characters of source shown at most, if some part that contains the edit is that short
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
-OTHER = {ast.Add: ast.Mult, ast.Mult: ast.Add}
+REWRITES = {  # what may stand in place of an expression, each with its rank; a, b and c are any parts of it
+    "a + b": "1 a - b; 3 a * b; 2 a; 2 b",
+    "a - b": "1 a + b; 1 b - a; 2 a; 2 -b",
+    "a * b": "1 a / b; 3 a + b; 2 a; 2 b; 3 a @ b",
+    "a / b": "1 a * b; 1 b / a; 2 a; 2 b; 2 1 / b",
+    "a @ b": "1 b @ a; 1 a.T @ b; 1 a @ b.T; 2 a.T @ b.T; 4 (a + a.T) @ b; 4 a @ (b + b.T); 2 a; 2 b; 3 a * b",
+    "a ** b": "1 b ** a; 2 a; 2 b",
+    **{f"a {sign} b": "2 a; 2 b" for sign in ("%", "//", "&", "|", "^", "<<", ">>")},
+    "a * b / c": "2 a * c / b",
+    **{f"a {times} b {plus} c": f"2 a {times} (b {plus} c)" for times in "*/" for plus in "+-"},
+    **{f"a {plus} b {times} c": f"2 (a {plus} b) {times} c" for times in "*/" for plus in "+-"},
+    "a + b * c": "2 (a + b) * c; 2 b * (a + c)",  # in place of what the line before says of it
+    **{f"a {times} (b {plus} c)": f"2 a {times} b {plus} c" for times in "*/" for plus in "+-"},
+    "a / (b + c)": "2 b / (a + c); 2 a / b + c",  # likewise
+    **{f"(a {plus} b) {times} c": f"2 a {plus} b {times} c" for times in "*/" for plus in "+-"},
+    **{f"{sign} a": "1 a" for sign in ("-", "+", "~", "not")},
+    "a if b else c": "2 c if b else a; 2 a; 2 c"}
 COMPARED = {ast.Lt: (ast.Gt, ast.LtE), ast.Gt: (ast.Lt, ast.GtE), ast.LtE: (ast.GtE, ast.Lt),
             ast.GtE: (ast.LtE, ast.Gt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
             ast.IsNot: (ast.Is,)}
@@ -30,11 +46,14 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
          ("sqrt", "square"), ("norm", "square"))  # within a group, each may be mistaken for another
+UFUNCS = ("add", "multiply", "maximum", "minimum")  # whose methods are exchanged too: np.add.outer
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be factors, or terms, elsewhere
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are not operands themselves
 FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it uses it or not
-MADE = ("zeros_like", "ones_like", "empty_like")  # make arrays with the dtype of another
+MADE = ("zeros_like", "ones_like", "empty_like")  # make arrays with the dtype of another, and can hold only that
+# keywords that may be missing: the functions, the rank, the keyword and its value
+ADDED = ((MADE, 1, "dtype", "float"), (("solve_triangular",), 1, "trans", "'T'"), (("var", "std"), 3, "ddof", "1"))
 LARGEST = 10_000  # whole number that is an operand
 CUTS = 4  # slices in a statement, at most, of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
@@ -63,8 +82,10 @@ class Edit:
     chain : list
         The nodes from the statement down to what changes, so that as much of the source is shown as fits.
     holder, field, index, new
-        What is set, and its new value, a node or its source; the index is None if the field is not a list, or is set
-        as a whole.
+        What is set, and its new value: a node, its source, a list of statements, or a function that makes such a list.
+        The index is None if the field is not a list, or is set as a whole.
+    said : tuple of str, optional
+        What to show before and after, instead of the source that changes.
     """
 
     rank: int
@@ -74,32 +95,28 @@ class Edit:
     field: str
     index: int | None
     new: object
+    said: tuple | None = None
 
     @contextlib.contextmanager
     def made(self):
         """Make the edit for the block, and undo it afterwards."""
-        value = getattr(self.holder, self.field)
-        old = value if self.index is None else value[self.index]
-        self.put(self.ready())
+        kept, new = getattr(self.holder, self.field), self.ready()
+        whole = new if self.index is None else [*kept[: self.index], new, *kept[self.index + 1:]]
+        setattr(self.holder, self.field, whole)
         try:
             yield
         finally:
-            self.put(old)
+            setattr(self.holder, self.field, kept)
 
     def ready(self):
         """Return the new value, built only on demand, since for most edits it is never needed."""
-        new = expression(self.new) if isinstance(self.new, str) else self.new
-        return at(new, self.chain[-1])
-
-    def put(self, value):
-        """Set what is edited."""
-        if self.index is None:
-            setattr(self.holder, self.field, value)
-        else:
-            getattr(self.holder, self.field)[self.index] = value
+        new = self.new() if callable(self.new) else expression(self.new) if isinstance(self.new, str) else self.new
+        return new if isinstance(new, list) else at(new, self.chain[-1])
 
     def told(self):
         """Return the source before and after: of the statement, or of the largest part with the edit that fits."""
+        if self.said:
+            return self.said
         before = [source(node) for node in self.chain]
         with self.made():
             after = [source(node) for node in self.chain]
@@ -134,7 +151,7 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
     if isinstance(function, ast.Lambda):
         yield from of_expression([function], function, "body", None, function.body, operands)
     else:
-        yield from of_block([], function, "body", function.body, operands, runs)
+        yield from of_block(function, "body", function.body, operands, runs)
         yield from everywhere(function, operands)
 
 
@@ -146,108 +163,100 @@ def everywhere(function, operands):
     """
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
     called = [called_name(node) for node in calls]
-    pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1
-             for other in dict.fromkeys(word for group in ALIKE if name in group for word in group if word != name)]
+    pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1 for other in alike(name)]
     read = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
     pairs += [(4, name, other) for name in operands.found if read.count(name) > 1
               for other in operands.found if other != name and other.isidentifier()]
 
     def edit(rank, line, old, new, change):
-        return Everywhere(rank, line, [old, new], function, "body", None, change)
+        return Edit(rank, line, [], function, "body", None,
+                    lambda: [Mapped(change).visit(copy.deepcopy(statement)) for statement in function.body],
+                    (old, f"{new if isinstance(new, str) else ast.unparse(new)}, everywhere"))
 
     for rank, name, other in pairs:
         call = "(…)" * (rank == 3)
-        yield edit(rank, function.lineno, name + call, other + call, Renamed(name, other, is_call=rank == 3))
+        yield edit(rank, function.lineno, name + call, other + call, (renaming if call else replacing)(name, other))
     added = [node for node in ast.walk(function) if is_added(node)]
     if len(added) > 1:
-        yield edit(3, added[0].lineno, "x[i] += y", "np.add.at(x, i, y)", AddedAt())
+        yield edit(3, added[0].lineno, "x[i] += y", "np.add.at(x, i, y)", added_at)
     forms = [(called_name(node), len(node.args)) for node in calls]
     for name, count in dict.fromkeys(forms):
         if forms.count((name, count)) > 1 and count in (2, 3):
             told = [f"{name}({'_, ' * (count - 2)}{pair})" for pair in ("x, y", "y, x")]
-            yield edit(3, function.lineno, *told, Exchanged(name, count))
+            yield edit(3, function.lineno, *told, exchanging(name, count))
     pieces = [(text, operator) for text, (_, operators) in operands.pieces.items() for operator in operators]
     for name, (text, operator) in itertools.product(operands.found, pieces):
         if read.count(name) > 1 and name not in names_in(text):
             new = combined(name, operator, text)
-            yield edit(6, function.lineno, name, new, Replaced(name, new))
+            yield edit(6, function.lineno, name, new, replacing(name, new))
     for text, nodes in alike_in(function).items():
         for rank, new in of_node(nodes[0], operands, top=False):
-            yield edit(rank + 1, nodes[0].lineno, text, new, Replaced(text, new))
+            yield edit(rank + 1, nodes[0].lineno, text, new, replacing(text, new))
 
 
-class Everywhere(Edit):
-    """An edit in all places of a function; `new` is the transformer that changes its statements."""
-
-    def ready(self):
-        """Return the changed statements."""
-        return [self.new.visit(copy.deepcopy(statement)) for statement in self.holder.body]
-
-    def told(self):
-        """Return the old and the new name or expression."""
-        old, new = self.chain
-        return old, f"{new if isinstance(new, str) else ast.unparse(new)}, everywhere"
+def alike(name):
+    """Return the names of the functions that one may be mistaken for."""
+    return [other for group in ALIKE if name in group for other in group if other != name]
 
 
 def alike_in(function):
     """Return {source: nodes} of the operations and calls that occur in a function several times."""
     found = {}
     for node in ast.walk(function):
-        if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and not isinstance(
-                getattr(node, "ctx", None), (ast.Store, ast.Del)) and called_name(node) not in (GUARD, *WAITS):
+        if isinstance(node, (ast.BinOp, ast.Call, ast.Subscript)) and not is_set(node) and called_name(node) not in (
+                GUARD, *WAITS):
             found.setdefault(ast.unparse(node), []).append(node)
     return {text: nodes for text, nodes in found.items() if len(nodes) > 1}
 
 
-class Replaced(ast.NodeTransformer):
-    """Replace an expression by another wherever it occurs."""
+class Mapped(ast.NodeTransformer):
+    """Replace nodes wherever they occur: `change` returns what takes a node's place, or None, and may alter the node.
 
-    def __init__(self, text, new):
-        self.text, self.new = text, new
+    Statements that must not be edited are left alone.
+    """
 
-    def generic_visit(self, node):
-        """Return the other expression in place of this one."""
-        if not isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)) and isinstance(node, (
-                ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and ast.unparse(node) == self.text:
-            return at(expression(self.new) if isinstance(self.new, str) else copy.deepcopy(self.new), node)
-        return super().generic_visit(node)
+    def __init__(self, change):
+        self.change = change
+
+    def visit(self, node):
+        """Return the node, or what takes its place."""
+        if isinstance(node, ast.Expr) and is_kept(node):
+            return node
+        new = self.change(node)
+        return self.generic_visit(node) if new is None else new
 
 
-class Exchanged(ast.NodeTransformer):
-    """Exchange the last two arguments in calls of one function with a given number of arguments."""
+def replacing(text, new):
+    """Return the change of one expression to another, given as a node or by its source."""
+    def change(node):
+        if not is_set(node) and isinstance(node, (ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and (
+                ast.unparse(node) == text):
+            return at(expression(new) if isinstance(new, str) else copy.deepcopy(new), node)
 
-    def __init__(self, name, count):
-        self.name, self.count = name, count
+    return change
 
-    def visit_Call(self, node):
-        """Exchange them."""
-        self.generic_visit(node)
-        if (called_name(node), len(node.args)) == (self.name, self.count):
+
+def exchanging(name, count):
+    """Return the change that exchanges the last two arguments in calls of a function with so many arguments."""
+    def change(node):
+        if isinstance(node, ast.Call) and (called_name(node), len(node.args)) == (name, count):
             node.args[-2:] = node.args[:-3:-1]
-        return node
+
+    return change
 
 
-class Renamed(ast.NodeTransformer):
-    """Replace calls of one function by calls of another, or one operand by another."""
+def renaming(name, other):
+    """Return the change of calls of one function to calls of another."""
+    def change(node):
+        if called_name(node) == name:
+            node.func = at(renamed(node.func, other), node.func)
 
-    def __init__(self, name, other, is_call):
-        self.name, self.other, self.is_call = name, other, is_call
+    return change
 
-    def visit_Expr(self, node):
-        """Leave alone a statement that must not be edited."""
-        return node if is_kept(node) else self.generic_visit(node)
 
-    def visit_Call(self, node):
-        """Rename what is called."""
-        self.generic_visit(node)
-        if self.is_call and called_name(node) == self.name:
-            node.func = at(renamed(node.func, self.other), node.func)
-        return node
-
-    def visit_Name(self, node):
-        """Rename what is read."""
-        is_read = isinstance(node.ctx, ast.Load) and node.id == self.name and not self.is_call
-        return at(ast.Name(self.other, ast.Load()), node) if is_read else node
+def is_set(node):
+    """Whether a node is a target, of an assignment or a deletion."""
+    return isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
 
 
 def called_name(node):
@@ -264,15 +273,16 @@ class Operands:
         self.wraps, self.known = wraps, known
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
-        arguments = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
-        self.arguments = [name for name in arguments if name != "self"]
+        given = function.args
+        positional, named = ([a.arg for a in several] for several in (given.posonlyargs + given.args, given.kwonlyargs))
+        self.arguments = [name for name in positional + named if name != "self"]
         self.cut = {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.Subscript)}
         self.cut.update(self.arguments)
-        stored = {}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        stored, names = {}, [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+        for node in names:
+            if isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
-        read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         # a forgotten operand may be one of these
         self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
         self.found = dict.fromkeys([*self.arguments, *self.unread], 0)
@@ -281,16 +291,13 @@ class Operands:
         arrays = [name for name, value in known.items() if isinstance(value, np.ndarray) and name[0] != "_"]
         self.found |= dict.fromkeys([*self.numbers, *arrays[:ARRAYS]], 0)
 
-        def is_data(name):
-            value = known.get(name, getattr(builtins, name, None))
-            return name not in ("self", "cls", "True", "False", "None") and not isinstance(
-                value, (ModuleType, type)) and not callable(value)
-
         for node in ast.walk(function):
             if not isinstance(getattr(node, "ctx", None), ast.Load) or id(node) in called:
                 continue
-            if isinstance(node, ast.Name) and is_data(node.id):
-                if id(node) not in based or node.id in stored or node.id in self.arguments:
+            if isinstance(node, ast.Name):
+                value, own = known.get(node.id, getattr(builtins, node.id, None)), node.id in [*stored, *self.arguments]
+                if node.id not in ("self", "cls") and not callable(value) and not isinstance(value, ModuleType) and (
+                        own or id(node) not in based):
                     self.found.setdefault(node.id, stored.get(node.id, 0))
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and not isinstance(
                     known.get(node.value.id), ModuleType) and not is_of_array(node) and not is_transpose(node):
@@ -303,8 +310,6 @@ class Operands:
         if "block" in self.arguments:
             self.pieces.setdefault("block.weight", ({"block"}, (ast.Div, ast.Mult)))
         self.fields = [field for field in FIELDS if "block" in self.arguments and field not in self.found]
-        given, named = function.args, [a.arg for a in function.args.kwonlyargs]
-        positional = [a.arg for a in [*given.posonlyargs, *given.args]]
         pairs = [*zip(positional[::-1], given.defaults[::-1]), *zip(named, given.kw_defaults)]
         settings = [name for name, value in pairs if isinstance(getattr(value, "value", None), float)]
         self.shares = [*self.numbers, *settings, *(name for name in self.found if name.startswith("self."))]
@@ -314,10 +319,6 @@ class Operands:
         module = self.known.get(getattr(node.value, "id", None)) if isinstance(node, ast.Attribute) else None
         return isinstance(module, ModuleType) and not isinstance(getattr(module, node.attr, 0.0), (int, float))
 
-    def sized(self):
-        """Return the source of the arguments and their attributes, by whose length something may be divided."""
-        return [text for text in self.found if text.partition(".")[0] in self.arguments]
-
     def at(self, line):
         """Return the source of the operands available on a line."""
         return [text for text, first in self.found.items() if first <= line]
@@ -326,30 +327,33 @@ class Operands:
 # ---- statements
 
 
-def of_block(chain, holder, field, block, operands, runs):
+def of_block(holder, field, block, operands, runs):
     """Yield the edits of a list of statements, and of everything in them."""
     for index, statement in enumerate(block):
         if is_kept(statement) or not runs(statement.lineno, statement.end_lineno):
             continue
-        here = [*chain, statement]
-        yield from of_statement(here, holder, field, index, statement, operands)
-        yield from of_slices(here, holder, field, index, statement)
+        yield from of_statement(holder, field, index, statement, operands)
+        yield from of_slices(holder, field, index, statement)
         yield from of_order(statement, holder, field, index, block)
-        for name, value in ast.iter_fields(statement):
-            if name in ("body", "orelse", "finalbody") and isinstance(value, list):
-                yield from of_block(chain, statement, name, value, operands, runs)
-            elif name == "handlers":
-                for handler in value:
-                    yield from of_block(chain, handler, "body", handler.body, operands, runs)
-            elif isinstance(value, ast.expr) and name not in ("target", "returns", "annotation"):
-                yield from of_expression(here, statement, name, None, value, operands)
-            elif name in ("target", "targets"):
-                for target in value if isinstance(value, list) else [value]:
-                    if isinstance(target, ast.Subscript):
-                        yield from of_expression(here, target, "slice", None, target.slice, operands, top=False)
-            elif name == "items":
-                for item in value:
-                    yield from of_expression(here, item, "context_expr", None, item.context_expr, operands)
+        is_definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for part, name, k, node in () if is_definition else parts_of(statement):
+            if isinstance(node, ast.Subscript) and is_set(node):
+                yield from of_expression([statement], node, "slice", None, node.slice, operands, top=False)
+            elif isinstance(node, ast.expr) and name != "annotation":
+                yield from of_expression([statement], part, name, k, node, operands)
+        for each in [statement, *getattr(statement, "handlers", ())]:
+            for name in ("body", "orelse", "finalbody"):
+                yield from of_block(each, name, getattr(each, name, ()), operands, runs)
+
+
+def parts_of(node):
+    """Yield (holder, field, index, part) for the parts of a node, also for those in keywords and the like."""
+    for name, value in ast.iter_fields(node):
+        for k, part in enumerate(value) if isinstance(value, list) else ((None, value),):
+            if isinstance(part, (ast.keyword, ast.comprehension, ast.withitem)):
+                yield from parts_of(part)
+            else:
+                yield node, name, k, part
 
 
 def is_kept(statement):
@@ -361,67 +365,63 @@ def is_kept(statement):
         if isinstance(node, ast.Call))
 
 
-def of_statement(chain, holder, field, index, statement, operands):
-    """Yield the edits that put something else in place of a statement."""
-    def edit(rank, new):
-        return Edit(rank, statement.lineno, chain, holder, field, index, new)
+def of_statement(holder, field, index, statement, operands):
+    """Yield the edits that put something else in place of a statement, or of its value."""
+    def edit(rank, new, said=None):
+        return Edit(rank, statement.lineno, [statement], holder, field, index, new, said)
 
+    def part(rank, name, new, said=None):
+        return Edit(rank, statement.lineno, [statement], statement, name, None, new, said)
+
+    value = getattr(statement, "value", None)
     if not isinstance(statement, (ast.Return, ast.FunctionDef, ast.ClassDef)):
         yield edit(2, ast.Pass())
     if isinstance(statement, ast.AugAssign):
-        target = ast.parse(ast.unparse(statement.target), mode="eval").body
+        target = expression(ast.unparse(statement.target))
         if type(statement.op) in OPPOSITE:
-            yield edit(1, ast.AugAssign(statement.target, OPPOSITE[type(statement.op)](), statement.value))
-        yield edit(1, ast.Assign([statement.target], ast.BinOp(target, statement.op, statement.value)))
-        yield edit(2, ast.Assign([statement.target], statement.value))
+            yield part(1, "op", OPPOSITE[type(statement.op)]())
+        yield edit(1, ast.Assign([statement.target], ast.BinOp(target, statement.op, value)))
+        yield edit(2, ast.Assign([statement.target], value))
         if is_added(statement):
-            yield edit(3, AddedAt().visit(copy.deepcopy(statement)))
+            yield edit(3, added_at(statement))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
-            statement.targets[0], ast.Tuple):
-        yield edit(3, ast.AugAssign(statement.targets[0], ast.Add(), statement.value))
-        if isinstance(statement.targets[0], ast.Name) and reads(statement.value, statement.targets[0].id):
-            yield edit(4, AllButLast(statement.targets[0].id).visit(copy.deepcopy(statement)))
-    if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(
-            statement.value, (ast.Name, ast.Attribute, ast.Subscript)):
-        copied = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
-        yield edit(3, ast.Return(copied) if isinstance(statement, ast.Return) else ast.Assign(
-            statement.targets, copied))
-    if isinstance(statement, ast.Return) and statement.value is not None:
+            target := statement.targets[0], ast.Tuple):
+        yield edit(3, ast.AugAssign(target, ast.Add(), value))
+        if isinstance(target, ast.Name) and any(has_name(node, target.id) for node in ast.walk(value)):
+            yield edit(4, Mapped(without_last(target.id)).visit(copy.deepcopy(statement)))
+    if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)):
+        yield part(3, "value", f"{ast.unparse(value)}.copy()")
+    if isinstance(statement, ast.Return) and value is not None:
         for name in operands.arguments[:2]:
-            kind = expression(f"{'block.theta' if name == 'block' else name}.dtype")
-            yield edit(5, ast.Return(ast.Call(ast.Attribute(statement.value, "astype", ast.Load()), [kind], [])))
+            of = "block.theta" if name == "block" else name
+            yield part(5, "value", f"({ast.unparse(value)}).astype({of}.dtype)")
     if isinstance(statement, ast.If):
-        for value in (True, False):
-            yield Edit(2, statement.lineno, chain, statement, "test", None, ast.Constant(value))
+        yield from (part(2, "test", ast.Constant(truth)) for truth in (True, False))
     if isinstance(statement, ast.For):
         for name in changed_in(statement):
-            yield Before(4, statement.lineno, [statement, name], statement, "iter", None, None)
+            said = f"{name}, read in {source(statement)}", f"{name} as it was where this loop begins"
+            yield edit(4, with_copy(statement, name), said)
     if isinstance(statement, (ast.For, ast.While)):
+        last = statement.body[-1]
         for old, new in renewed_in(statement):
-            yield Added(3, statement.lineno, [statement.body[-1]], statement, "body", None, ast.Assign(
-                [ast.Name(old, ast.Store())], ast.Name(new, ast.Load())))
+            more = at(ast.Assign([ast.Name(old, ast.Store())], ast.Name(new, ast.Load())), last)
+            yield part(3, "body", [*statement.body, more], (source(last), f"{source(last)}; {source(more)}"))
     if isinstance(statement, ast.For):
-        turned = ast.Call(ast.Name("reversed", ast.Load()), [ast.Call(
-            ast.Name("list", ast.Load()), [statement.iter], [])], [])
-        yield Edit(3, statement.lineno, chain, statement, "iter", None, turned)
+        yield part(3, "iter", f"reversed(list({ast.unparse(statement.iter)}))")
 
 
-def reads(node, name):
-    """Whether an expression reads a name."""
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
+def has_name(node, name):
+    """Whether a node is a certain name."""
+    return isinstance(node, ast.Name) and node.id == name
 
 
-class AllButLast(ast.NodeTransformer):
-    """Replace an array by all its rows but the last, that of the bias."""
+def without_last(name):
+    """Return the change of an array to all its rows but the last, that of the bias."""
+    def change(node):
+        if has_name(node, name):
+            return at(ast.Subscript(ast.Name(name, ast.Load()), expression("_[:-1]").slice, node.ctx), node)
 
-    def __init__(self, name):
-        self.name = name
-
-    def visit_Name(self, node):
-        """Return the array without its last row."""
-        if node.id != self.name:
-            return node
-        return at(ast.Subscript(ast.Name(self.name, ast.Load()), expression("_[:-1]").slice, node.ctx), node)
+    return change
 
 
 def renewed_in(loop):
@@ -432,18 +432,6 @@ def renewed_in(loop):
     return [(old, new) for old, new in pairs if old != new and old in read - stored]
 
 
-class Added(Edit):
-    """An edit that adds a statement at the end of a loop."""
-
-    def ready(self):
-        """Return the loop's statements with the new one."""
-        return [*self.holder.body, at(self.new, self.chain[0])]
-
-    def told(self):
-        """Return the last statement, and that statement with the new one."""
-        return source(self.chain[0]), f"{source(self.chain[0])}; {source(self.new)}"
-
-
 def changed_in(loop):
     """Return the names of the arrays in which a loop both changes and reads entries."""
     cuts = [node for node in ast.walk(loop) if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)]
@@ -451,41 +439,17 @@ def changed_in(loop):
     return sorted(changed & read)
 
 
-class Before(Edit):
-    """An edit by which a loop reads an array as it was before: from a copy made where the loop begins."""
+def with_copy(loop, name):
+    """Return a loop that reads an array as it was before, from a copy made where the loop begins; it writes as ever."""
+    kept = f"__{name}_before"
 
-    @contextlib.contextmanager
-    def made(self):
-        """Make the edit for the block, and undo it afterwards."""
-        loop, name = self.chain
-        old, body, kept = loop.iter, loop.body, f"__{name}_before"
-        copied = expression(f"({kept} := {name}.copy(), 0)")  # the iterable of the loop takes the place of the 0
-        copied.elts[1] = old
-        loop.iter = at(ast.Subscript(copied, ast.Constant(1), ast.Load()), old)
-        loop.body = [ReadBefore(name, kept).visit(copy.deepcopy(each)) for each in body]
-        try:
-            yield
-        finally:
-            loop.iter, loop.body = old, body
+    def change(node):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and has_name(node.value, name):
+            node.value = at(ast.Name(kept, ast.Load()), node.value)
 
-    def told(self):
-        """Return the name, and the description of the copy that is read instead."""
-        loop, name = self.chain
-        return f"{name}, read in {source(loop)}", f"{name} as it was where this loop begins"
-
-
-class ReadBefore(ast.NodeTransformer):
-    """Read entries from another array in place of this one; writing is unchanged."""
-
-    def __init__(self, name, other):
-        self.name, self.other = name, other
-
-    def visit_Subscript(self, node):
-        """Return the subscript with the other array, if it is read."""
-        self.generic_visit(node)
-        if isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name) and node.value.id == self.name:
-            node.value = at(ast.Name(self.other, ast.Load()), node.value)
-        return node
+    copied = expression(f"({kept} := {name}.copy(), {ast.unparse(loop.iter)})[1]")
+    body = [Mapped(change).visit(copy.deepcopy(statement)) for statement in loop.body]
+    return ast.For(loop.target, at(copied, loop.iter), body, loop.orelse)
 
 
 def is_added(statement):
@@ -494,20 +458,15 @@ def is_added(statement):
         statement.target, ast.Subscript)
 
 
-class AddedAt(ast.NodeTransformer):
-    """Make additions to entries of an array count as often as an index is repeated."""
-
-    def visit_AugAssign(self, node):
-        """Call `add.at`, or `subtract.at`."""
-        if not is_added(node):
-            return node
-        target = expression(ast.unparse(node.target))
-        at_place = expression("np.add.at" if isinstance(node.op, ast.Add) else "np.subtract.at")
+def added_at(node):
+    """Return an addition to entries of an array as `add.at`, which counts as often as an index is repeated."""
+    if is_added(node):
+        target, name = expression(ast.unparse(node.target)), "add" if isinstance(node.op, ast.Add) else "subtract"
         place = ast.Subscript(expression("np.s_"), target.slice, ast.Load())
-        return at(ast.Expr(ast.Call(at_place, [target.value, place, node.value], [])), node)
+        return at(ast.Expr(ast.Call(expression(f"np.{name}.at"), [target.value, place, node.value], [])), node)
 
 
-def of_slices(chain, holder, field, index, statement):
+def of_slices(holder, field, index, statement):
     """Yield a statement with the slices of two arrays exchanged: the inverse of a move or a shift."""
     cuts = [node for node in ast.walk(statement) if isinstance(node, ast.Subscript)]
     if not isinstance(statement, (ast.Assign, ast.AugAssign)) or len(cuts) > CUTS:
@@ -517,34 +476,20 @@ def of_slices(chain, holder, field, index, statement):
             new = copy.deepcopy(statement)
             others = [node for node in ast.walk(new) if isinstance(node, ast.Subscript)]
             others[i].slice, others[j].slice = others[j].slice, others[i].slice
-            yield Edit(2, statement.lineno, chain, holder, field, index, new)
+            yield Edit(2, statement.lineno, [statement], holder, field, index, new)
 
 
 def of_order(statement, holder, field, index, block):
     """Yield the edits that exchange a statement with a later one, or move it behind that one."""
-    for later in range(index + 1, len(block)):
-        if is_kept(block[later]) or isinstance(block[later], ast.Return) or isinstance(statement, ast.Return):
+    for later, other in enumerate(block[index + 1:], start=index + 1):
+        if is_kept(other) or isinstance(other, ast.Return) or isinstance(statement, ast.Return):
             continue
-        swapped = list(block)
-        swapped[index], swapped[later] = block[later], statement
-        pair = ast.Module([statement, block[later]], [])
-        yield Swap(2 if later == index + 1 else 4, statement.lineno, [pair], holder, field, None, swapped)
-        if later > index + 1:  # it is moved there, and the others keep their order
-            moved = [*block[:index], *block[index + 1 : later + 1], statement, *block[later + 1:]]
-            yield Swap(4, statement.lineno, [pair], holder, field, None, moved)
-
-
-class Swap(Edit):
-    """An edit of the order of two statements."""
-
-    def ready(self):
-        """Return the statements in the other order."""
-        return self.new
-
-    def told(self):
-        """Return both statements in their old order, and in the new one."""
-        one, other = map(source, self.chain[0].body)
-        return f"{one}; {other}", f"{other}; {one}"
+        between, rest = block[index + 1 : later], block[later + 1:]
+        orders = [[other, *between, statement]] + [[*between, other, statement]] * bool(between)
+        one, two = source(statement), source(other)
+        for order in orders:  # moved behind, it leaves the others in their order
+            yield Edit(4 if between else 2, statement.lineno, [], holder, field, None, [*block[:index], *order, *rest],
+                       (f"{one}; {two}", f"{two}; {one}"))
 
 
 # ---- expressions
@@ -567,30 +512,21 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
     if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
         return
     if isinstance(node, ast.DictComp) and is_chain(node.value):
-        yield Edit(3, node.lineno, here, node, "value", None, ast.Call(
-            ast.Attribute(node.value, "copy", ast.Load()), [], []))
-    for name, value in ast.iter_fields(node):
-        for k, child in enumerate(value) if isinstance(value, list) else ((None, value),):
-            if isinstance(child, ast.keyword):
-                yield from of_expression(here, child, "value", None, child.value, operands)
-            elif isinstance(child, ast.comprehension):
-                yield from of_expression(here, child, "iter", None, child.iter, operands)
-                for c, condition in enumerate(child.ifs):
-                    yield from of_expression(here, child, "ifs", c, condition, operands)
-            elif isinstance(node, ast.Call) and name == "func":
-                if isinstance(child, ast.Attribute) and (not is_chain(child.value)
-                                                         or ast.unparse(child.value) in operands.found):
-                    whole = child.attr in REDUCED  # (w * x).sum()
-                    yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
-            elif isinstance(child, ast.expr) and is_edited(node):
-                yield from of_expression(here, node, name, k, child, operands, is_top(node, name))
+        yield Edit(3, node.lineno, here, node, "value", None, f"{ast.unparse(node.value)}.copy()")
+    for part, name, k, child in parts_of(node):
+        if isinstance(node, ast.Call) and name == "func":
+            if isinstance(child, ast.Attribute) and (not is_chain(child.value)
+                                                     or ast.unparse(child.value) in operands.found):
+                whole = child.attr in REDUCED  # (w * x).sum()
+                yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
+        elif isinstance(child, ast.expr) and is_edited(node):
+            yield from of_expression(here, part, name, k, child, operands, is_top(node, name))
 
 
 def is_edited(node):
     """Whether the parts of an expression are edited separately: not for targets of assignment or dotted names."""
-    if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
-        return False
-    return not (isinstance(node, ast.Attribute) and node.attr not in ("T", *OF_ARRAYS) and is_chain(node.value))
+    is_dotted = isinstance(node, ast.Attribute) and node.attr not in ("T", *OF_ARRAYS) and is_chain(node.value)
+    return not is_set(node) and not is_dotted
 
 
 def is_chain(node):
@@ -612,11 +548,11 @@ def is_top(node, field):
 
 def of_node(node, operands, top):
     """Yield (rank, replacement) for the expressions that may take the place of a node."""
-    if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
+    if is_set(node):
         return
-    kind = {ast.BinOp: of_operator, ast.UnaryOp: of_sign, ast.Constant: of_constant, ast.Compare: of_comparison,
-            ast.BoolOp: of_boolean, ast.Call: of_call, ast.Subscript: of_subscript, ast.IfExp: of_choice,
-            ast.List: of_items, ast.Tuple: of_items}
+    yield from rewritten(node)
+    kind = {ast.BinOp: of_operator, ast.Constant: of_constant, ast.Compare: of_comparison, ast.BoolOp: of_boolean,
+            ast.Call: of_call, ast.Subscript: of_subscript, ast.List: of_items, ast.Tuple: of_items}
     if type(node) in kind:
         yield from kind[type(node)](node)
     if operands.is_tool(node):
@@ -636,8 +572,10 @@ def of_node(node, operands, top):
         yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
         yield from of_whole(node, f"({own})", operands, there)
-    if is_value:
-        yield from of_parts(f"({own})", there)
+    if is_value:  # less its mean, or its component along another operand, as after centring or normalisation
+        yield from ((6, f"({own}) - ({own}).mean(axis={axis}, keepdims=True)") for axis in (0, -1))
+        yield from ((6, f"({own}) - {other} * (({own}) * {other}).{mean}(axis=-1, keepdims=True)")
+                    for other, mean in itertools.product(there, ("mean", "sum")))
     if CONJUGATE in operands.wraps and is_value and not top:
         yield 4, HOLE.sub(lambda _: own, CONJUGATE)
     if is_name:
@@ -668,13 +606,6 @@ def of_whole(node, own, operands, there):
                 if names.issubset(there) and (is_order or "argsort" not in wrap))
 
 
-def of_parts(own, there):
-    """Yield a value less its mean, or less its component along another operand, as after centring or normalisation."""
-    yield from ((6, f"{own} - {own}.mean(axis={axis}, keepdims=True)") for axis in (0, -1))
-    yield from ((6, f"{own} - {other} * ({own} * {other}).{mean}(axis=-1, keepdims=True)")
-                for other, mean in itertools.product(there, ("mean", "sum")))
-
-
 def combined(one, operator, other):
     """Return the source of an operation on two expressions."""
     return f"({one}) {SIGNS[operator]} ({other})"
@@ -690,7 +621,8 @@ def beside(own, operands, there):
     shares = [f"1 - {name}" for name in operands.shares if name in there]
     shares += [f"np.sign({name})" for name in operands.arguments]
     yield from ((5, combined(own, ast.Mult, share)) for share in shares)
-    sizes = [size for name in operands.sized() for size in (f"len({name})", f"{name}.shape[-1]")]
+    sized = [name for name in operands.found if name.partition(".")[0] in operands.arguments]  # and their attributes
+    sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]")]
     yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
 
 
@@ -730,19 +662,13 @@ def pieces_in(function):
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
-        elif is_own_or_of_numbers(node) and len(node.args) == 1 and is_short(node.args[0]):
-            found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
-        elif isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load):
+        elif (isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load)) or (
+                isinstance(node, ast.Call) and len(node.args) == 1 and is_short(node.args[0]) and (
+                    called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self"))):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
-
-
-def is_own_or_of_numbers(node):
-    """Whether a node is a call of one of the object's own methods, or of one of `OF_NUMBERS`."""
-    own = isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "self"
-    return own or called_name(node) in OF_NUMBERS
 
 
 def names_in(text):
@@ -752,7 +678,7 @@ def names_in(text):
 
 def is_of_array(node):
     """Whether a node is an attribute such as an array's shape."""
-    return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and getattr(node.value, "id", "") != "self"
+    return isinstance(node, ast.Attribute) and node.attr in OF_ARRAYS and not has_name(node.value, "self")
 
 
 def expression(text):
@@ -765,66 +691,45 @@ def turned(node):
     return node.value if is_transpose(node) else ast.Attribute(node, "T", ast.Load())
 
 
-def symmetric(node):
-    """Return a node plus its transpose."""
-    return ast.BinOp(node, ast.Add(), turned(node))
-
-
 def is_transpose(node):
     """Whether a node is a transpose."""
-    return isinstance(node, ast.Attribute) and node.attr == "T" and getattr(node.value, "id", "") != "self"
+    return isinstance(node, ast.Attribute) and node.attr == "T" and not has_name(node.value, "self")
+
+
+def has_form(node, form, parts):
+    """Whether a node has a certain form; what the names in it stand for is added to `parts`, a dict."""
+    if isinstance(form, ast.Name):
+        parts[form.id] = node
+        return True
+    pairs = zip(ast.iter_child_nodes(node), ast.iter_child_nodes(form))
+    return type(node) is type(form) and all(has_form(part, other, parts) for part, other in pairs)
+
+
+def rewritten(node):
+    """Yield what `REWRITES` make of a node."""
+    for form, changes in FORMS:
+        parts = {}
+        if has_form(node, form, parts):
+            yield from ((rank, filled(text, parts)) for rank, text in changes)
+
+
+def filled(text, parts):
+    """Return the node of some source in which names stand for parts; the transpose of a transpose is that itself."""
+    def change(node):
+        return turned(parts[node.value.id]) if is_transpose(node) else parts.get(getattr(node, "id", None))
+
+    return Mapped(change).visit(expression(text))
+
+
+FORMS = [(expression(form), [(int(change[0]), change[2:]) for change in changes.split("; ")])
+         for form, changes in REWRITES.items()]
 
 
 def of_operator(node):
-    """Yield what may replace an operation: the opposite one, one side alone, sides exchanged, transposes."""
-    left, op, right = node.left, node.op, node.right
-    if type(op) in OPPOSITE:
-        yield 1, ast.BinOp(left, OPPOSITE[type(op)](), right)
-    if type(op) in OTHER:
-        yield 3, ast.BinOp(left, OTHER[type(op)](), right)
-    if isinstance(op, (ast.Sub, ast.Div, ast.MatMult, ast.Pow)):
-        yield 1, ast.BinOp(right, op, left)
-    if isinstance(op, ast.MatMult):
-        yield 1, ast.BinOp(turned(left), op, right)
-        yield 1, ast.BinOp(left, op, turned(right))
-        yield 2, ast.BinOp(turned(left), op, turned(right))
-        yield from ((4, ast.BinOp(*sides)) for sides in ((symmetric(left), op, right), (left, op, symmetric(right))))
-    yield 2, left
-    yield 2, ast.UnaryOp(ast.USub(), right) if isinstance(op, ast.Sub) else right
-    if isinstance(op, ast.Div):
-        yield 2, ast.BinOp(ast.Constant(1), op, right)
-        if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):  # x·p/q as x·q/p
-            yield 2, ast.BinOp(ast.BinOp(left.left, left.op, right), op, left.right)
-        if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Add):  # p/(q + ε) as q/(p + ε)
-            yield 2, ast.BinOp(right.left, op, ast.BinOp(left, right.op, right.right))
-    if isinstance(op, ast.Mult):
-        yield 3, ast.BinOp(left, ast.MatMult(), right)
-    if isinstance(op, ast.MatMult):
-        yield 3, ast.BinOp(left, ast.Mult(), right)
-    yield from of_brackets(left, op, right)
+    """Yield f(x)/c as f(x/c)."""
+    left, op = node.left, node.op
     if isinstance(op, (ast.Mult, ast.Div)) and isinstance(left, ast.Call) and len(left.args) == 1:
-        yield 2, ast.Call(left.func, [ast.BinOp(left.args[0], op, right)], left.keywords)  # f(x)/c as f(x/c)
-
-
-def of_brackets(left, op, right):
-    """Yield p·q + r as p·(q + r), r + p·q as (r + p)·q and p·(r + q), and p·(q + r) as p·q + r; quotients likewise."""
-    if isinstance(op, (ast.Add, ast.Sub)):
-        if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Mult, ast.Div)):
-            yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
-        if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Mult, ast.Div)):
-            yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
-            if isinstance(op, ast.Add) and isinstance(right.op, ast.Mult):
-                yield 2, ast.BinOp(right.left, right.op, ast.BinOp(left, op, right.right))
-    elif isinstance(op, (ast.Mult, ast.Div)):
-        if isinstance(right, ast.BinOp) and isinstance(right.op, (ast.Add, ast.Sub)):
-            yield 2, ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
-        if isinstance(left, ast.BinOp) and isinstance(left.op, (ast.Add, ast.Sub)):
-            yield 2, ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
-
-
-def of_sign(node):
-    """Yield a node without its sign, or without its not."""
-    yield 1, node.operand
+        yield 2, ast.Call(left.func, [ast.BinOp(left.args[0], op, node.right)], left.keywords)
 
 
 def of_constant(node):
@@ -837,33 +742,20 @@ def of_constant(node):
                   100 * value, 3 * value, value / 3]
         others += [1 / value, abs(value) ** 0.5] if value else []
         kind = type(value)
-        seen = {value}
-        for other in others:
-            other = kind(other) if kind(other) == other else other
-            if other not in seen and abs(other) <= 1e6:
-                seen.add(other)
-                yield 2, expression(repr(other))
+        others = dict.fromkeys(kind(other) if kind(other) == other else other for other in others)
+        yield from ((2, repr(other)) for other in others if other != value and abs(other) <= 1e6)
 
 
 def of_comparison(node):
     """Yield a comparison reversed, or with equality added or dropped."""
     for k, op in enumerate(node.ops):
         for rank, other in enumerate(COMPARED.get(type(op), ()), start=1):
-            ops = list(node.ops)
-            ops[k] = other()
-            yield rank, ast.Compare(node.left, ops, node.comparators)
+            yield rank, ast.Compare(node.left, [*node.ops[:k], other(), *node.ops[k + 1:]], node.comparators)
 
 
 def of_boolean(node):
     """Yield `and` with `or` in its place, or the reverse."""
     yield 1, ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
-
-
-def of_choice(node):
-    """Yield a conditional expression with its sides exchanged, or one side of it alone."""
-    yield 2, ast.IfExp(node.test, node.orelse, node.body)
-    yield 2, node.body
-    yield 2, node.orelse
 
 
 def of_items(node):
@@ -875,17 +767,16 @@ def of_items(node):
 def of_subscript(node):
     """Yield the whole of what is sliced, or it sliced at its other end, along the other axis, or reversed."""
     yield 3, node.value
-    yield 5, ast.Subscript(node, expression("_[::-1]").slice, ast.Load())
+    yield 5, f"{ast.unparse(node)}[::-1]"
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    others = [(2, [*parts[:k], other, *parts[k + 1:]]) for k, cut in enumerate(parts) for other in other_ends(cut)]
     if isinstance(node.slice, ast.Slice):
-        yield 3, ast.Subscript(node.value, ast.Tuple([ast.Slice(), node.slice], ast.Load()), ast.Load())
-    elif len(parts) == 2 and isinstance(parts[0], ast.Slice) and isinstance(parts[1], ast.Slice):
-        yield 3, ast.Subscript(node.value, ast.Tuple(parts[::-1], ast.Load()), ast.Load())
-    for k, cut in enumerate(parts):
-        for other in other_ends(cut):
-            new = [*parts[:k], other, *parts[k + 1:]]
-            whole = ast.Tuple(new, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
-            yield 2, ast.Subscript(node.value, whole, ast.Load())
+        others.append((3, [ast.Slice(), node.slice]))
+    elif len(parts) == 2 and all(isinstance(cut, ast.Slice) for cut in parts):
+        others.append((3, parts[::-1]))
+    for rank, new in others:
+        whole = ast.Tuple(new, ast.Load()) if len(new) > 1 or isinstance(node.slice, ast.Tuple) else new[0]
+        yield rank, ast.Subscript(node.value, whole, ast.Load())
 
 
 def other_ends(cut):
@@ -917,16 +808,17 @@ def of_call(node):
     """Yield a call of another function, an argument alone, or arguments exchanged, left out or transposed."""
     function, arguments, keywords = node.func, node.args, node.keywords
     name = called_name(node)
-    for group in ALIKE:
-        if name in group:
-            for other in group:
-                if other != name:
-                    yield 2, ast.Call(renamed(function, other), arguments, keywords)
+
+    def call(function=function, arguments=arguments, keywords=keywords, **more):
+        more = [ast.keyword(word, expression(value)) for word, value in more.items()]
+        return ast.Call(function, arguments, [*keywords, *more])
+
+    yield from ((2, call(renamed(function, other))) for other in alike(name))
     if isinstance(function, ast.Attribute):  # np.add.outer
         inner = function.value
-        if isinstance(inner, ast.Attribute) and inner.attr in ("add", "multiply", "maximum", "minimum"):
-            other = {"add": "multiply", "multiply": "add", "maximum": "minimum", "minimum": "maximum"}[inner.attr]
-            yield 2, ast.Call(ast.Attribute(renamed(inner, other), function.attr, ast.Load()), arguments, keywords)
+        if isinstance(inner, ast.Attribute) and inner.attr in UFUNCS:
+            yield from ((2, call(ast.Attribute(renamed(inner, other), function.attr, ast.Load())))
+                        for other in alike(inner.attr))
         if not isinstance(inner, ast.Name) or not arguments:
             yield 2, inner  # x.sum() as x
     for argument in arguments[:3]:
@@ -934,46 +826,38 @@ def of_call(node):
             yield 2, argument
             if len(arguments) == 1 and is_chain(argument):
                 yield 3, turned(argument)
-    if len(arguments) == 3:
-        yield 1, ast.Call(function, [arguments[0], arguments[2], arguments[1]], keywords)
-    if len(arguments) == 2:
-        yield 1, ast.Call(function, arguments[::-1], keywords)
-        if isinstance(arguments[1], ast.Constant):  # max(n, 1) as n + 1
-            yield from ((3, ast.BinOp(arguments[0], op(), arguments[1])) for op in (ast.Add, ast.Sub))
+    if len(arguments) in (2, 3):
+        yield 1, call(arguments=[*arguments[:-2], *arguments[:-3:-1]])
+    if len(arguments) == 2 and isinstance(arguments[1], ast.Constant):  # max(n, 1) as n + 1
+        yield from ((3, ast.BinOp(arguments[0], op(), arguments[1])) for op in (ast.Add, ast.Sub))
     for k, argument in enumerate(arguments):
         if isinstance(argument, (ast.Name, ast.Attribute)):
-            yield 2, ast.Call(function, [*arguments[:k], turned(argument), *arguments[k + 1:]], keywords)
+            yield 2, call(arguments=[*arguments[:k], turned(argument), *arguments[k + 1:]])
     for k in range(len(keywords)):
-        yield 2, ast.Call(function, arguments, [*keywords[:k], *keywords[k + 1:]])
-    if name in REDUCED and not any(word.arg == "axis" for word in keywords):
-        for axis in (0, 1, -1):
-            for held in ((), (ast.keyword("keepdims", ast.Constant(True)),)):
-                yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("axis", expression(str(axis))), *held])
+        yield 2, call(keywords=[*keywords[:k], *keywords[k + 1:]])
+    named = {word.arg for word in keywords}
+    if name in REDUCED and "axis" not in named:
+        yield from ((3, call(axis=axis, **held)) for axis in ("0", "1", "-1") for held in ({}, {"keepdims": "True"}))
     yield from of_composition(node)
     yield from of_running(node, name)
     yield from of_length(node, name)
     if name == "einsum" and arguments and isinstance(getattr(arguments[0], "value", None), str):
         for text in other_subscripts(arguments[0].value):
-            yield 2, ast.Call(function, [ast.Constant(text), *arguments[1:]], keywords)
-    if name in MADE and not any(word.arg == "dtype" for word in keywords):  # made like integers, it holds only those
-        yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("dtype", ast.Name("float", ast.Load()))])
+            yield 2, call(arguments=[ast.Constant(text), *arguments[1:]])
     if name == "transpose" and len(arguments) > 3:
         for k, j in itertools.combinations(range(len(arguments)), 2):
             swapped = list(arguments)
             swapped[k], swapped[j] = swapped[j], swapped[k]
-            yield 3, ast.Call(function, swapped, keywords)
+            yield 3, call(arguments=swapped)
     if name == "reshape" and isinstance(function, ast.Attribute) and not isinstance(function.value, ast.Name):
-        ends = [expression("-1"), expression("-2")]
-        swapped = ast.Call(ast.Attribute(function.value, "swapaxes", ast.Load()), ends, [])
-        yield 4, ast.Call(ast.Attribute(swapped, "reshape", ast.Load()), arguments, keywords)
+        yield 4, call(expression(f"({ast.unparse(function.value)}).swapaxes(-1, -2).reshape"))
     if name == "range" and len(arguments) == 1:
-        yield 2, ast.Call(function, [ast.Constant(1), *arguments], keywords)
+        yield 2, call(arguments=[ast.Constant(1), *arguments])
     if name == "solve" and len(arguments) == 2:
         yield 3, ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
-    if name == "solve_triangular" and not any(word.arg == "trans" for word in keywords):
-        yield 1, ast.Call(function, arguments, [*keywords, ast.keyword("trans", ast.Constant("T"))])
-    if name in ("var", "std"):
-        yield 3, ast.Call(function, arguments, [*keywords, ast.keyword("ddof", ast.Constant(1))])
+    for names, rank, word, value in ADDED:
+        if name in names and word not in named:
+            yield rank, call(**{word: value})
 
 
 def of_composition(node):
@@ -1009,17 +893,16 @@ def of_running(node, name):
         own = isinstance(node.func, ast.Name) or ast.unparse(node.func).startswith("self.")
         cuts = ("[::-1]", "[:, ::-1]") if own and name not in dir(builtins) else ()
     for cut in cuts:
-        back = expression(f"_{cut}").slice
-        turned = ast.Subscript(node.args[0], back, ast.Load())
-        yield 3, ast.Subscript(ast.Call(node.func, [turned], node.keywords), back, ast.Load())
+        back = ast.Call(node.func, [expression(f"({ast.unparse(node.args[0])}){cut}")], node.keywords)
+        yield 3, f"{ast.unparse(back)}{cut}"
 
 
 def of_length(node, name):
     """Yield a sum in place of a length, as for weights, and a length in place of a sum."""
     if name == "len" and len(node.args) == 1 and is_chain(node.args[0]):
-        yield 3, ast.Call(ast.Attribute(node.args[0], "sum", ast.Load()), [], [])
+        yield 3, f"{ast.unparse(node.args[0])}.sum()"
     elif name == "sum" and not node.args and not node.keywords and isinstance(node.func, ast.Attribute):
-        yield 3, ast.Call(ast.Name("len", ast.Load()), [node.func.value], [])
+        yield 3, f"len({ast.unparse(node.func.value)})"
 
 
 def renamed(function, name):

@@ -72,6 +72,7 @@ EQUATIONS = {
     "MAC a": "a_l by Gauss–Newton steps on μ/2 ‖a − σ(φ_l)‖² + μ/2 ‖a_{l+1} − σ(φ(θ_{l+1}, a))‖², of each sample",
 }
 
+TOP = Path(__file__).parent.parent.parent  # of the project
 NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
 TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
@@ -122,7 +123,9 @@ def write_table(path, words):
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")
-    write_bytes(path, with_table(text, markdown(code, tests, top_from(path))).encode())
+    above = path.resolve().parents
+    top = "../" * above.index(TOP) if TOP in above else ""  # from the file's folder to the top of the project
+    write_bytes(path, with_table(text, markdown(code, tests, top)).encode())
     print(f"renewed the table of equations in {path}")
     return 0
 
@@ -153,11 +156,10 @@ def index():
 
     An installed package comes without its tests: the lists of the second dict are then empty.
     """
-    package = Path(__file__).parent.parent
-    tests = package.parent / "tests"
+    tests = TOP / "tests"
     own = (tests / "checks" / "test_equations.py").is_file()  # tests beside an installed package may be someone else's
     held = collect(tests, r"holds (?P<tags>.*)") if own else {equation: [] for equation in EQUATIONS}
-    return collect(package, r"(?P<tags>.*)"), held
+    return collect(TOP / "minilift", r"(?P<tags>.*)"), held
 
 
 def collect(folder, form):
@@ -205,15 +207,10 @@ def tagged_lines(source, form):
     """Return (line, tags) for each comment of a Python source that matches `form` and looks like a tag."""
     if not re.search(rf"#.*{LOOKS_LIKE_TAG.pattern}", source):  # this is quicker than parsing for comments
         return []
-    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments(source)]
+    comments = [(token.start[0], token.string.lstrip("#").strip())
+                for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT]
+    matches = [(line, re.fullmatch(form, comment)) for line, comment in comments]
     return [(line, match["tags"]) for line, match in matches if match and LOOKS_LIKE_TAG.match(match["tags"])]
-
-
-def comments(source):
-    """Yield (line, text) of each comment of a Python source, without its '#'."""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string.lstrip("#").strip()
 
 
 def definitions(source):
@@ -225,11 +222,10 @@ def definitions(source):
 
 def claims():
     """Return {equation: [Place, …]} of the functions in which `verify` measures a claim about an equation."""
-    package = Path(__file__).parent.parent
     places = {equation: [] for equation in EQUATIONS}
     for claim in CLAIMS:
         function = inspect.unwrap(claim.measure).__code__
-        path = Path(function.co_filename).relative_to(package.parent).as_posix()
+        path = Path(function.co_filename).relative_to(TOP).as_posix()
         for equation in named_in(claim.source):
             places[equation].append(Place(path, function.co_firstlineno, function.co_name))
     return places
@@ -255,16 +251,6 @@ def listing(code, tests, equations=tuple(EQUATIONS)):
     if not any(tests.values()):
         blocks.append("The tests are not installed with the package; in a clone they are listed here too.")
     return "\n\n".join(blocks)
-
-
-def top_from(path):
-    """Return the relative path from a file's folder to the top of the project: '', or '../' and so on."""
-    top = Path(__file__).parent.parent.parent
-    try:
-        depth = len(path.resolve().parent.relative_to(top).parts)
-    except ValueError:  # the file is elsewhere
-        return ""
-    return "../" * depth
 
 
 def markdown(code, tests, top=""):

@@ -11,16 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.minima import minimum_finding
-from minilift.checks.networks import (
-    as_base,
-    class_of,
-    compare_blocks,
-    directions_of,
-    fresh,
-    kept,
-    net_case,
-    run_method,
-)
+from minilift.checks.networks import as_base, class_of, compare_blocks, directions_of, fresh, kept, net_case, run_method
 from minilift.checks.numeric import Reference, compare, dense, gradient, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if, severity, worst_of
 from minilift.layers.maps import Linear
@@ -41,6 +32,7 @@ from minilift.network import Network
 from minilift.support.backend import to_numpy
 
 DESCENDING = (BCD, ADMM, DLADMM, MAC, FenchelLifted, LPOM, LiftedBregman)
+SOURCE = "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman"
 ANCHORED = (FenchelLifted, LiftedBregman)  # their θ_l is damped towards its value before the call, not before the block
 TOLD = (*DESCENDING, PredictiveCoding, TargetPropagation)  # their claims are written out below
 PROBED = 200  # entries of all blocks, at most, of a network on which a user's own energy is differentiated
@@ -101,8 +93,7 @@ def visits(method, case):
         raise
 
 
-@claim("method", "its energy is that of the method whose subclass it is", "E(θ, z, a, u), term by term",
-       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+@claim("method", "its energy is that of the method whose subclass it is", "E(θ, z, a, u), term by term", SOURCE)
 def energy_is_of_its_class(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
     base = class_of(method)
@@ -205,8 +196,7 @@ def own_energy_gradient(claimed, case):
     return worst_of(finding(*each) for each in blocks)
 
 
-@claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)",
-       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+@claim("method", "no block of a sweep but the multiplier raises the energy", "E(…, v⁺, …) ≤ E(…, v, …)", SOURCE)
 def blocks_descend(claimed, case):
     method = of_blocks(claimed)
     rises = []
@@ -221,8 +211,7 @@ def blocks_descend(claimed, case):
     return worst_of(rises)
 
 
-@claim("method", "its closed blocks are argmins: no probe is lower", "v⁺ = argmin E + α/2 ‖v − v_old‖²",
-       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+@claim("method", "its closed blocks are argmins: no probe is lower", "v⁺ = argmin E + α/2 ‖v − v_old‖²", SOURCE)
 def blocks_are_argmins(claimed, case):
     method = of_blocks(claimed)
     case = probed_case(case)
@@ -248,8 +237,7 @@ def probed_case(case):
     return net_case(net, case.net.backend, rng, f"{case.label}, as 2-2-2-2, N = 3", 3, "random")
 
 
-@claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E",
-       "BCD, ADMM, dlADMM, MAC, LPOM, Fenchel lifted, lifted Bregman")
+@claim("method", "a sweep visits each block on which the energy depends", "θ_l, and all z_l and a_l of E", SOURCE)
 def all_blocks_are_visited(claimed, case):
     method = told_as(claimed, DESCENDING, "a method of blocks")
     steps, base = visits(method, case), class_of(method)

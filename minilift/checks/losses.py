@@ -292,12 +292,6 @@ def matching_loss(loss, case):
         lambda known: known or [other] * loss_gradient(loss, case).holds)
 
 
-def has_prox(loss):
-    """Skip losses without a prox of their own, or whose prox says that it is not defined."""
-    own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True
-    only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
-
-
 @claim("loss", "predict says what the loss is least of", "L(z, predict(z)) ≤ L(z, y) for all labels y", "convention")
 def loss_predicts(loss, case):
     only_if(getattr(loss, "classification", False) and hasattr(loss, "predict"), "it does not classify")
@@ -369,7 +363,8 @@ def loss_is_safe(loss, case):
 @claim("loss", "the prox minimises its objective: no probe is lower", "prox_τL(v) = argmin_u L(u) + ‖u − v‖²/2τ",
        "ProxProp §4.2.1")
 def loss_prox(loss, case):
-    has_prox(loss)
+    own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True  # which may say that it is not defined
+    only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
     only_if(case.z.size <= 12, "larger problems would take long")
     weight = loss.weight(len(case.w))
 

@@ -267,15 +267,10 @@ def map_states_its_shapes(phi, case):
     reasons = [f"initial_theta is of shape {drawn.shape}, not theta_shape"] * (drawn.shape != tuple(phi.theta_shape))
     if not np.array_equal(drawn, again):
         reasons.append("initial_theta draws from another generator than the one given")
-    elif looks_drawn(drawn) and np.array_equal(drawn, other):
+    elif (weights := abs(np.ravel(to_numpy(drawn)[:-1]))).size > 3 and np.array_equal(drawn, other) and (
+            len(np.unique(weights)) == weights.size):  # they look drawn: no two have the same magnitude
         reasons.append("initial_theta is the same for every generator: it draws from one of its own, of a fixed seed")
     return nothing_of(reasons, finding.why)
-
-
-def looks_drawn(theta):
-    """Whether a map's weights look like random numbers: there are several, and no two have the same magnitude."""
-    weights = abs(np.ravel(to_numpy(theta)[:-1]))
-    return weights.size > 3 and len(np.unique(weights)) == weights.size
 
 
 @claim("map", "the map is linear in θ", "φ(2θ − 3η, a) = 2 φ(θ, a) − 3 φ(η, a)", "ProxProp, φ")
@@ -529,9 +524,8 @@ def damping_mistakes(C, b, damping, rows, got):
     def of_eigenvalues(f):
         return (vectors * f(values)) @ vectors.T @ b
 
-    solved |= {
-        "the singular values of the input stand where their squares should":
-            of_eigenvalues(lambda w: 1 / (np.sqrt(w) + damping))}
+    solved["the singular values of the input stand where their squares should"] = of_eigenvalues(
+        lambda w: 1 / (np.sqrt(w) + damping))
     right = np.linalg.solve(C + damping * one, b)
     if got.shape == b.shape and np.any(got) and not fits(got, fitted_factor(got, right) * right):
         other = float(np.vdot(got, b - C @ got) / np.vdot(got, got))

@@ -55,6 +55,8 @@ FOREIGN = (*{os.path.join(path, "") for path in (
     *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages(),
     site.getusersitepackages(), PACKAGE)}, "<frozen", "<string")
 HELD = (dict, list, set, collections.deque, np.random.Generator)  # what may be a memory, and is copied
+INSIDE = {types.MethodType: "__self__", functools.partial: "func", np.vectorize: "pyfunc",
+          functools._lru_cache_wrapper: "__wrapped__"}  # where these hold what they call
 HARM = frozenset(("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.system", "os.kill", "os.link", "os.symlink",
                   "shutil.rmtree", "shutil.move", "subprocess.Popen", "socket.connect"))  # audit events
 SEARCHING: set[int] = set()  # threads in which copies are run
@@ -82,9 +84,9 @@ def is_own_class(cls):
     """Whether a class is the user's."""
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
-    own = [value for value in vars(cls).values() if isinstance(plain(value), types.FunctionType)]
+    own = [function for function in map(plain, vars(cls).values()) if isinstance(function, types.FunctionType)]
     return not str(cls.__module__).startswith(("minilift.", "builtins")) and (
-        file is None or not file.startswith(FOREIGN)) and any(is_own(plain(value)) for value in own)
+        file is None or not file.startswith(FOREIGN)) and any(map(is_own, own))
 
 
 def plain(value):
@@ -111,28 +113,22 @@ class Own:
         if id(value) in self.seen:
             return
         self.seen.add(id(value))
-        if isinstance(value, types.FunctionType):
+        inside = next((name for kind, name in INSIDE.items() if isinstance(value, kind)), None)
+        if inside is not None:
+            self.find(getattr(value, inside))
+        elif isinstance(value, types.FunctionType):
+            others = list(contents(value).values())  # also for a library's decorator around the user's function
             if is_own(value):
                 self.functions.append(value)
-                for other in (*reached(value).values(), *contents(value).values(), *(value.__defaults__ or ())):
-                    self.find(other)
-            elif value.__closure__:  # a library's decorator around the user's function
-                for other in contents(value).values():
-                    self.find(other)
-        elif isinstance(value, types.MethodType):
-            self.find(value.__self__)
-        elif isinstance(value, functools.partial):
-            self.find(value.func)
-        elif isinstance(value, np.vectorize):
-            self.find(value.pyfunc)
+                others = [*reached(value).values(), *others, *(value.__defaults__ or ())]
+            for other in others:
+                self.find(other)
         elif isinstance(value, type):
             for cls in value.__mro__:
                 if is_own_class(cls) and cls not in self.classes:
                     self.classes.append(cls)
                     for attribute in vars(cls).values():
                         self.find(plain(attribute))
-        elif isinstance(value, functools._lru_cache_wrapper):
-            self.find(value.__wrapped__)
         elif hasattr(value, "__dict__") and not isinstance(value, types.ModuleType):
             self.find(type(value))
             if is_claim(value) or is_own_class(type(value)):
@@ -152,12 +148,16 @@ def is_claim(value):
 
 def reached(function):
     """Return {name: value} of the globals that a function, or a function in it, refers to."""
-    names, codes = set(), [function.__code__]
-    while codes:
-        code = codes.pop()
-        names |= set(code.co_names)
-        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    names = {name for code in codes_in(function.__code__) for name in code.co_names}
     return {name: function.__globals__[name] for name in names if name in function.__globals__}
+
+
+def codes_in(code):
+    """Yield some code and, after it, the code of the functions and classes in it."""
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from codes_in(const)
 
 
 def contents(function):
@@ -198,22 +198,27 @@ class Copy:
             return functools.lru_cache(maxsize=value.cache_parameters()["maxsize"])(self.of(value.__wrapped__))
         if isinstance(value, type):
             return self.cls(value)
-        if isinstance(value, (property, staticmethod, classmethod)):
-            return self.attribute(value)
+        if isinstance(value, property):
+            return property(*(each and self.of(each) for each in (value.fget, value.fset, value.fdel)))
+        if isinstance(value, (staticmethod, classmethod)):
+            return type(value)(self.of(value.__func__))
         if is_claim(value) or (hasattr(value, "__dict__") and type(value) in self.own.classes):
             return self.instance(value)
         if not isinstance(value, HELD):
             return value
-        new = (copy.copy if isinstance(value, Sized) and len(value) >= 1000 else copy.deepcopy)(value)
-        self.made[id(value)] = new, value
+        is_large = isinstance(value, Sized) and len(value) >= 1000
+        return self.keep(value, (copy.copy if is_large else copy.deepcopy)(value))
+
+    def keep(self, value, new):
+        """Note the copy of a value, and return it."""
+        self.made[id(value)] = new, value  # which is kept too, so that its id is not reused
         return new
 
     def array(self, value):
         """Return the copy of an array, into which an edited function may write; for a large one, a read-only view."""
         new = value.copy() if value.size <= COPIED else value.view()
         new.flags.writeable = new.base is None
-        self.made[id(value)] = new, value
-        return new
+        return self.keep(value, new)
 
     def function(self, value):
         """Return the copy of a function."""
@@ -224,10 +229,9 @@ class Copy:
         cells = tuple(types.CellType() for _ in code.co_freevars)
         space = self.space(value.__globals__) if value in self.own.functions else value.__globals__
         defaults = value.__defaults__ and tuple(map(self.of, value.__defaults__))
-        new = types.FunctionType(code, space, value.__name__, defaults, cells)
+        new = self.keep(value, types.FunctionType(code, space, value.__name__, defaults, cells))
         new.__kwdefaults__ = value.__kwdefaults__ and {name: self.of(one) for name, one in value.__kwdefaults__.items()}
         new.__module__, new.__qualname__ = value.__module__, value.__qualname__
-        self.made[id(value)] = new, value
         for name, cell in zip(code.co_freevars, cells):
             with contextlib.suppress(ValueError):
                 cell.cell_contents = self.of(held[name].cell_contents)
@@ -243,32 +247,23 @@ class Copy:
             self.spaces[id(names)] = {**names, **arrays, GUARD: Guard.goes_on}
         return self.spaces[id(names)]
 
-    def attribute(self, value):
-        """Return the copy of a property, a static or a class method."""
-        if isinstance(value, property):
-            return property(*(each and self.of(each) for each in (value.fget, value.fset, value.fdel)))
-        return type(value)(self.of(value.__func__))
-
     def cls(self, value):
         """Return the copy of a class."""
         if value not in self.own.classes:
             return value
         left_out = {"__dict__", "__weakref__", *(vars(value).get("__slots__", ()))}
         bases = tuple(self.of(base) for base in value.__bases__)
-        new = type(value)(value.__name__, bases, {
+        new = self.keep(value, type(value)(value.__name__, bases, {
             name: self.of(attribute) if isinstance(attribute, (float, np.ndarray, *HELD)) else attribute
-            for name, attribute in vars(value).items() if name not in left_out})
-        self.made[id(value)] = new, value
+            for name, attribute in vars(value).items() if name not in left_out}))
         for name, attribute in vars(value).items():
             if name not in left_out and isinstance(plain(attribute), (types.FunctionType, functools.partial)):
-                setattr(new, name, self.attribute(attribute) if plain(attribute) is not attribute
-                        else self.of(attribute))
+                setattr(new, name, self.of(attribute))
         return new
 
     def instance(self, value):
         """Return the copy of an instance."""
-        new = copy.copy(value)
-        self.made[id(value)] = new, value
+        new = self.keep(value, copy.copy(value))
         if type(value) in self.own.classes:
             object.__setattr__(new, "__class__", self.cls(type(value)))
         for name, other in list(vars(value).items()):
@@ -359,12 +354,9 @@ def module_of(node, class_name, original):
 def code_in(module, original):
     """Return the code of the function with an original's name in a module."""
     flags = original.co_flags & __future__.annotations.compiler_flag
-    codes = [compile(module, original.co_filename, "exec", flags, dont_inherit=True)]
-    while codes:
-        code = codes.pop(0)
+    for code in codes_in(compile(module, original.co_filename, "exec", flags, dont_inherit=True)):
         if code.co_name == original.co_name:
             return code
-        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
     raise LookupError(original.co_name)
 
 
@@ -402,11 +394,6 @@ class Guard(ast.NodeTransformer):
 # ---- the search
 
 
-def always(*_):
-    """Return True."""
-    return True
-
-
 @dataclass(frozen=True)
 class Problem:
     """The thing to be mended and how its claims are checked.
@@ -440,8 +427,8 @@ class Problem:
     posed: Callable
     verified: Callable
     checks: list
-    possible: Callable = always
-    is_same: Callable = always
+    possible: Callable = lambda *_: True
+    is_same: Callable = lambda *_: True
     is_whole: bool = True
     held: tuple = ()
 
@@ -577,10 +564,7 @@ def refuse(event, given):
         raise PermissionError(f"{event}: not done in a copy of your code")
 
 
-@functools.cache
-def hooked():
-    """Add the audit hook, which stays for the rest of the process."""
-    sys.addaudithook(refuse)
+hooked = functools.cache(lambda: sys.addaudithook(refuse))  # the hook stays for the rest of the process
 
 
 @contextlib.contextmanager
@@ -612,13 +596,7 @@ def run_lines(problem, own, sources):
     """
     codes = {source.function: source.plain for source in sources}
     lines = {code: set() for code in codes.values()}
-    inner = {}
-    for code in list(codes.values()):
-        held = [code]
-        while held:
-            one = held.pop()
-            inner[one] = code
-            held += [const for const in one.co_consts if isinstance(const, types.CodeType)]
+    inner = {one: code for code in codes.values() for one in codes_in(code)}
 
     def trace(frame, event, _):
         if frame.f_code not in inner:
@@ -672,7 +650,9 @@ def in_order(sources, ran, own):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
     is_complex = any("fft" in ast.unparse(source.node) for source in sources)
-    others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in nodes if is_of_one(node))]
+    of_one = [node for node in nodes if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
+              and len(node.args.args) == 2 and node.args.args[0].arg == "self"]  # methods that may not have been called
+    others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in of_one)]
     wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in others}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
@@ -683,21 +663,11 @@ def in_order(sources, ran, own):
         if source.function.__code__.co_varnames[:1] == ("self",):
             known |= {f"self.{name}": value for name, value in getattr(own.thing, "__dict__", {}).items()
                       if type(value) is float}
-        lines = ran[source]
-
-        def runs(first, last, lines=lines):
-            return any(first <= line <= last for line in lines)
-
-        found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source)
-                  for edit in edits_of(source.node, known, runs, wraps, pieces)]
+        edits = edits_of(source.node, known, lambda first, last, lines=ran[source]: any(
+            first <= line <= last for line in lines), wraps, pieces)
+        found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source) for edit in edits]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
-
-
-def is_of_one(node):
-    """Whether a function is a method of one argument, a call of which may be missing around an operand."""
-    return isinstance(node, ast.FunctionDef) and [a.arg for a in node.args.args][:1] == ["self"] and len(
-        node.args.args) == 2 and not node.name.startswith("__")
 
 
 def codes_with(edit, source, sources):

@@ -19,15 +19,7 @@ from minilift.checks.claims import (
     stem,
     vector,
 )
-from minilift.checks.mistakes import (
-    alterations,
-    altered_reasons,
-    cut_reasons,
-    depends_reasons,
-    entry_steps,
-    seen_in,
-    term_seen,
-)
+from minilift.checks.mistakes import alterations, altered_reasons, depends_reasons, entry_steps, seen_in, term_seen
 from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
 from minilift.checks.report import Finding, Guess, claim, measured, only_if
 
@@ -183,6 +175,16 @@ def argmin_reasons(case, u, probed):
 def falls_towards(case, u, lower):
     """Whether an energy falls at once on the way to a lower point, which short probes miss in a narrow cone."""
     return lower is not None and case.at(u + 1e-4 * (lower - u)) < case.at(u)
+
+
+def cut_reasons(case, x, wrong):
+    """Return whether a claimed minimiser is wrong where it is exactly 0, or only elsewhere."""
+    if np.any(x[wrong]) and not np.all(x[wrong]):
+        return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
+    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
+        return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
+                "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
+    return []
 
 
 def maximum_reasons(case, u, probed):

@@ -25,13 +25,11 @@ def alterations(values):
             yield f"{name} is left out, as if it were 1", 1.0
             yield f"{name} and 1/{name} are exchanged", 1 / value
         yield f"the sign of {name} is wrong", -value
-        yield f"{name}/2 stands where {name} should", value / 2
-        yield f"2 {name} stands where {name} should", 2 * value
-        if name in numbers:
-            yield f"{name}/4 stands where {name} should", value / 4
-            yield f"4 {name} stands where {name} should", 4 * value
-            if 0 < value < 1:
-                yield f"1 − {name} stands where {name} should", 1 - value
+        for k in (2, 4) if name in numbers else (2,):
+            yield f"{name}/{k} stands where {name} should", value / k
+            yield f"{k} {name} stands where {name} should", k * value
+        if name in numbers and 0 < value < 1:
+            yield f"1 − {name} stands where {name} should", 1 - value
         if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
             yield f"{name} is transposed", value.T
         if np.all(value > 0):
@@ -58,16 +56,6 @@ def altered_reasons(case, is_right_of):
     """Return the mistakes that, made in the energy or the reference, make a claimed result right by `is_right_of`."""
     return [Guess(what) for what, values in alterations(case.values)
              if tried(is_right_of, replace(case, values=values))]
-
-
-def cut_reasons(case, x, wrong):
-    """Return whether a claimed minimiser is wrong where it is exactly 0, or only elsewhere."""
-    if np.any(x[wrong]) and not np.all(x[wrong]):
-        return ["some entries that are exactly 0 are wrong, as where they are cut, or put to a wrong threshold"]
-    if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
-        return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
-                "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
-    return []
 
 
 def seen_in(case, x, wrong):

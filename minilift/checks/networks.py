@@ -69,9 +69,9 @@ class NetCase(Case):
         own = self.per_map(lambda l: locked(to_numpy(self.net.theta[l])))
         return [own[self.net.owner[l]] for l in range(self.net.depth + 1)]
 
-    def with_theta(self, l, theta, values=None):
-        """Return the list of all θ (or `values`) with another in place of θ_l, wherever θ_l is used."""
-        return [theta if self.net.owner[u] == l else value for u, value in enumerate(values or self.theta)]
+    def with_theta(self, l, theta):
+        """Return the list of all θ with another in place of θ_l, wherever θ_l is used."""
+        return [theta if self.net.owner[u] == l else value for u, value in enumerate(self.theta)]
 
     def forward(self, theta=None):
         """Return the state of a training pass, with the same random numbers each time."""
@@ -108,14 +108,11 @@ class NetCase(Case):
         state = self.forward()
         z, theta = to_numpy(state.z[l]), self.lend_all(self.theta)
         only_if(z.size <= 400, "the network is too large for signals by differences")
-        return gradient(lambda x: self.loss_from(l, x, state.a, theta), z).value.reshape(-1, self.theta[l].shape[1])
-
-    def loss_from(self, l, z, a, theta):
-        """Return the loss when a forward pass, with activations a, is continued from a given z_l."""
-        return self.value(self.output_from(l, z, a, theta))
+        slope = gradient(lambda x: self.value(self.output_from(l, x, state.a, theta)), z)
+        return slope.value.reshape(-1, self.theta[l].shape[1])
 
     def output_from(self, l, z, a, theta):
-        """Return z_D of that forward pass."""
+        """Return z_D when a forward pass, with activations a, is continued from a given z_l."""
         net, rng, a = self.net, np.random.default_rng(0), list(a)
         z = self.lend(z)
         for k in range(l, net.depth):
@@ -221,11 +218,6 @@ class NetCase(Case):
         return replace(case, y=z - (rng.standard_normal(2) @ null).reshape(z.shape))
 
     @property
-    def is_small(self):
-        """Whether every block is probed entry by entry."""
-        return all(self.tangents[l].full for l in self.net.maps)
-
-    @property
     def has_few_inputs(self):
         """Whether the case is small enough for slow checks, with many steps or many differences."""
         return self.X.size <= 400
@@ -233,7 +225,7 @@ class NetCase(Case):
     @property
     def dense_gradients(self):
         """Return [None, ∇_θ1 J, …] as arrays; only where every block is probed entry by entry."""
-        only_if(self.is_small, "the network is too large for a dense reference")
+        only_if(all(self.tangents[l].full for l in self.net.maps), "the network is too large for a dense reference")
         return self.per_map(lambda l: self.gradients[l].value)
 
     @property
@@ -291,8 +283,8 @@ def compare_blocks(case, got, references, mistakes=None, factors=None):
         return worst.because("it is wrong only in maps that share their θ, which have more rows than samples")
     some = len(wrong) < len(findings) or len(case.X) == 1  # with one sample, all may be wrong for this reason
     if where := [text for text, maps in parts_of(case).items() if some and wrong and set(wrong) <= set(maps)]:
-        return worst.retold(lambda known: [text for reason in known for text in (
-            *(f"{reason}; {part} alone" for part in where if is_of_a_map(reason)), reason)])
+        return worst.retold(lambda known: [text for reason in known for text in (  # a wrong σ' never shows on the last
+            *(f"{reason}; {part} alone" for part in where if not re.search("^the step of|σ|signal", reason)), reason)])
     return worst
 
 
@@ -301,11 +293,6 @@ def parts_of(case):
     low = [l for l in case.net.maps if len(case.design[l]) < len(case.theta[l])]
     return {"where there are fewer rows than parameters of a unit": low,
             "on the last map": [case.net.depth], "on the first map": case.net.maps[:1]}
-
-
-def is_of_a_map(reason):
-    """Whether a reason may apply to some maps only: a wrong σ' or signal never shows on the last one."""
-    return not re.search("^the step of|σ|signal", reason)
 
 
 def worst_block(findings, what="map"):

@@ -147,19 +147,11 @@ def agree(exact, candidates):
     return bool(np.all(abs(exact - nearest) <= 1e-9 + 1e-6 * np.max(abs(exact), initial=0.0)))
 
 
-def is_analytic(f, x):
-    """Whether the complex step gives the derivatives of a scalar f at x, tested along a random direction."""
-    probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
-    return directional(f, x, probe).why == EXACT
-
-
-def gradient(f, x, tangents=None, analytic=None):
-    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents.
-
-    Whether f is analytic is tested at x, unless `analytic` says so.
-    """
+def gradient(f, x, tangents=None):
+    """Return the `Reference` of the gradient of a scalar f at x, or of its inner products with tangents."""
     tangents = Tangents(x.shape, limit=math.inf) if tangents is None else tangents
-    if is_analytic(f, x) if analytic is None else analytic:
+    probe = np.random.default_rng(7).standard_normal(x.shape) / math.sqrt(max(x.size, 1))
+    if directional(f, x, probe).why == EXACT:  # f is analytic
         exact = [complex_step(f, x, v) for v in tangents]
         return Reference([tangents.assemble(exact)], 1e-9, EXACT, 1e-3)
     parts = [central_differences(f, x, v) for v in tangents]
@@ -395,7 +387,8 @@ def compare(got, reference, variants=None, factors=None, terms=None, theta=False
         return Finding(number, reference.tolerance, reference.why, (SINGLE,))
     # a guess that cannot be made explains nothing: neither its error nor its NotClaimed says anything of the thing
     variants, terms = ((tried(given) if callable(given) else given) or {} for given in (variants, terms))
-    reasons = explain(got, expected, variants, usual_factors(factors or {}), terms, theta)
+    found = list(usual_reasons(got, expected, variants, usual_factors(factors or {}), terms, theta))
+    reasons = found or seen_reasons(got, expected)  # if no mistake fits, what can be observed
     return Finding(number, reference.tolerance, reference.why, tuple(dict.fromkeys(reasons)))
 
 
@@ -429,14 +422,8 @@ def tried(function, *arguments):
         return None
 
 
-def explain(got, expected, variants, factors, terms, theta):
-    """Yield the common mistakes that turn `expected` into `got`, the likeliest first, or else what can be observed."""
-    found = list(usual_reasons(got, expected, variants, factors, terms, theta))
-    yield from found or seen_reasons(got, expected)
-
-
 def usual_reasons(got, expected, variants, factors, terms, theta):
-    """Yield the common mistakes that turn `expected` into `got`."""
+    """Yield the common mistakes that turn `expected` into `got`, the likeliest first."""
     if not np.all(np.isfinite(got)):
         yield "it is not finite (NaN or inf)"
         return
@@ -449,8 +436,10 @@ def usual_reasons(got, expected, variants, factors, terms, theta):
             yield name
     yield from bias_row_reasons(got, expected, factors) if theta else ()
     yield from symmetry_reasons(got, expected, factors)
-    for name, term in terms.items():
-        yield from term_reasons(got, expected, name, np.asarray(term))
+    for name, term in terms.items():  # a multiple of which the difference may be
+        share = fitted_factor(got - expected, np.asarray(term))
+        if abs(share) > 1e-9 and fits(got - expected, share * np.asarray(term)):
+            yield name
     for name, variant in variants.items():
         for text, factor in factors.items():
             if fits(got, factor * np.asarray(variant), expected):
@@ -546,14 +535,6 @@ def transposed_reasons(got, turned, factors, expected=None):
     for name, factor in {"": 1.0, **factors}.items():
         if fits(got, factor * turned, expected):
             yield f"it is transposed{'; besides, ' * bool(name)}{name}"
-
-
-def term_reasons(got, expected, name, term):
-    """Yield whether the difference is a multiple of a certain term."""
-    difference = got - expected
-    share = fitted_factor(difference, term)
-    if abs(share) > 1e-9 and fits(difference, share * term):
-        yield name
 
 
 def shape_reasons(got, expected, theta):

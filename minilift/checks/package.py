@@ -2,26 +2,9 @@ r"""Everything in the package, in small sizes, for `verify()`: layers, losses, n
 
 from __future__ import annotations
 
+from minilift import methods
 from minilift.layers import activations, joins, losses, maps, normalization, pooling
 from minilift.layers.convolution import Conv2d
-from minilift.methods import (
-    ADMM,
-    BCD,
-    DLADMM,
-    FOOF,
-    KFAC,
-    LPOM,
-    MAC,
-    BackProp,
-    FenchelLifted,
-    GaussNewton,
-    LiftedBregman,
-    LocoProp,
-    PredictiveCoding,
-    ProxProp,
-    SemiImplicit,
-    TargetPropagation,
-)
 from minilift.models import mlp, resnet, rnn
 from minilift.network import Network
 
@@ -59,14 +42,16 @@ def small_convnet(seed, backend):
 
 def package_methods():
     """Return the package's methods in settings that differ in kind, with steps that suit the small networks."""
-    return [BackProp(), ProxProp(0.5), ProxProp(5.0, last="implicit"), ProxProp(1.0, solver="cg3"),
-            ProxProp(1.0, solver="cg2", joint=True), LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
-            LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
-            LocoProp("M", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
-            LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
-            SemiImplicit(eta=0.05, lam=3.0, solver="exact"), FOOF(2.0, decay=0.9),
-            KFAC(0.1, split="heuristic", decay=0.9), KFAC(0.1, "empirical", split="exact"),
-            GaussNewton(0.1, tolerance=1e-6), BCD(3.0, alpha=0.5), ADMM(2.0, 0.5, alpha=0.3), DLADMM(0.3),
-            MAC(3.0, a_steps=2), FenchelLifted(0.3, 2.0, weight_decay=0.1), LPOM(), LiftedBregman(),
-            PredictiveCoding(0.2, 6), PredictiveCoding(prediction="fixed"), TargetPropagation(),
-            TargetPropagation(variant="lee")]
+    return [methods.BackProp(), methods.ProxProp(0.5), methods.ProxProp(5.0, last="implicit"),
+            methods.ProxProp(1.0, solver="cg3"), methods.ProxProp(1.0, solver="cg2", joint=True),
+            methods.LocoProp("S", gamma=0.5, steps="exact", eta=0.7),
+            methods.LocoProp("M", gamma=0.2, steps="exact", eta=0.7),
+            methods.LocoProp("M", gamma=0.5, steps=4, local_lr=0.02, local_optimizer="sgd", eta=2.0),
+            methods.LocoProp("M", gamma=1.0, steps=3, local_lr=1e-3, local_optimizer="rmsprop"),
+            methods.SemiImplicit(eta=0.05, lam=3.0, solver="exact"), methods.FOOF(2.0, decay=0.9),
+            methods.KFAC(0.1, split="heuristic", decay=0.9), methods.KFAC(0.1, "empirical", split="exact"),
+            methods.GaussNewton(0.1, tolerance=1e-6), methods.BCD(3.0, alpha=0.5), methods.ADMM(2.0, 0.5, alpha=0.3),
+            methods.DLADMM(0.3), methods.MAC(3.0, a_steps=2), methods.FenchelLifted(0.3, 2.0, weight_decay=0.1),
+            methods.LPOM(), methods.LiftedBregman(), methods.PredictiveCoding(0.2, 6),
+            methods.PredictiveCoding(prediction="fixed"), methods.TargetPropagation(),
+            methods.TargetPropagation(variant="lee")]

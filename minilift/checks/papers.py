@@ -368,7 +368,8 @@ def kfac_exact(claimed, case):
                           lambda: case.by_map({f"S is {other.fisher}": kfac_reference(other, case),
                                                "π is inverted": kfac_reference(told, case, power=-1),
                                                "it solves A d + d S + λ d = ∇J: A and S are added, not multiplied":
-                                                   kfac_reference(told, case, product=kronecker_sum),
+                                                   kfac_reference(told, case, product=lambda A, S: (
+                                                       np.kron(A, np.eye(len(S))) + np.kron(np.eye(len(A)), S))),
                                                "S is made of the signals of the mean loss, 1/N² as large: it wants "
                                                "each sample's own": kfac_reference(told, case, small)}),
                           {**case.factors, "damping": told.damping})
@@ -443,11 +444,6 @@ def kfac_reference(told, case, factors=None, power=1, product=np.kron):
     return case.per_map(step)
 
 
-def kronecker_sum(A, S):
-    """Return the matrix of d ↦ A d + d S."""
-    return np.kron(A, np.eye(len(S))) + np.kron(np.eye(len(A)), S)
-
-
 def jacobian_column(case, l, unit):
     """Return the derivative of z_D along one unit of z_l in all samples at once, as they are uncoupled, (N, n)."""
     state = case.forward()
@@ -487,12 +483,13 @@ def gauss_newton_exact(claimed, case):
         of_diagonal = np.maximum(np.diag(G), np.finfo(float).tiny)  # 0 for a unit that does not fire
         signals = case.call(case.net.loss_function.gradient, to_numpy(case.forward().z[case.net.depth]), case.y)
         each = np.einsum("inc,nc->ni", columns, signals) / summed_weight(case)  # gradients of the samples
+        of = np.concatenate([np.full(case.theta[l].size, l) for l in maps])  # the map of each entry of the stacked θ
         made = {"the loss's Hessian is missing: G is Σ JᵀJ/N": solved(curvature(columns, 0 * H + np.eye(H.shape[1]))),
                 "G is made of the samples' gradients (the empirical Fisher matrix), it should be Σ JᵀHJ/N":
                     solved(each.T @ each / N),
                 "its damping is λ diag(G) (Marquardt), where λI should stand": solved(G, of_diagonal),
                 "each map's step is solved by itself: the blocks of G between maps are missing": solved(
-                    G * same_map(case, maps))}
+                    G * (of[:, None] == of))}
         return case.by_map({why: case.per_map(lambda l, d=d: d[l].reshape(case.theta[l].shape))
                             for why, d in made.items()})
 
@@ -504,9 +501,3 @@ def gauss_newton_exact(claimed, case):
 
     return compare_blocks(case, directions_of(claimed.method, case), case.per_map(expected), mistakes,
                           {**case.factors, "damping": told.damping})
-
-
-def same_map(case, maps):
-    """Return the matrix that is 1 where two entries of the stacked θ belong to the same map."""
-    of = np.concatenate([np.full(case.theta[l].size, l) for l in maps])
-    return of[:, None] == of

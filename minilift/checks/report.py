@@ -397,6 +397,12 @@ def setting_reason(claim, thing, cases):
     return ""
 
 
+def broken(kind, subject, error):
+    """Return the check of a thing that cannot even be run on a random problem."""
+    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
+                 False, f"likely: {error_text(error)}", 1, "the first")
+
+
 def unmeasured(checks):
     """Return a text saying that none of the main claims among some checks was measured, and why; "" if one was."""
     main = [check for check in checks if any(check.claim == claim.words for claim in CLAIMS if claim.main)]
@@ -406,15 +412,10 @@ def unmeasured(checks):
 
 
 def is_of_long_steps(claim, thing, case):
-    """Whether a claim that fails in a problem with a step size τ holds there with a hundredth of it."""
-    return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100)) is True
-
-
-def holds_in(claim, thing, case):
-    """Return whether a claim holds in a further problem, or None if it is not made there."""
+    """Whether a claim that fails in a problem with a step size τ holds, and is made, with a hundredth of it."""
     with contextlib.suppress(NotClaimed):
-        return measured(claim.measure, thing, case).holds
-    return None
+        return hasattr(case, "tau") and measured(claim.measure, thing, replace(case, tau=case.tau / 100)).holds
+    return False
 
 
 def measured(measure, thing, case):
@@ -455,13 +456,12 @@ def common_reason(findings, others=False):
     if others and len(findings) == 1:
         explained = [[reason for reason in explained[0] if not isinstance(reason, Guess)]]
     best = likeliest(explained)
-    if isinstance(best, Guess) or (best is None and is_guessed_twice(explained)):
+    guessed = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
+    if isinstance(best, Guess) or (best is None and max(guessed.values(), default=0) > 1):  # more problems may decide
         explained += map(reasons_of, findings[EXPLAINED : 2 * EXPLAINED])
         best = likeliest(explained)
-    if best is None:
-        return NO_REASON
-    if best.startswith(NO_REASON):
-        return best
+    if best is None or best.startswith(NO_REASON):
+        return best or NO_REASON
     return f"{'seen' if best.startswith(SEEN) else 'likely'}: {best}"
 
 
@@ -471,12 +471,6 @@ def reasons_of(finding):
         return list(dict.fromkeys(finding.mistakes()))
     except Exception as error:  # testing a guess, a wrong thing may raise anything: that is reported with the failure
         return [f"{NO_REASON}, and looking for them raises {type(error).__name__}: {error}"]
-
-
-def is_guessed_twice(explained):
-    """Whether some guess is in two of several lists of reasons: further problems may then decide."""
-    count = Counter(reason for reasons in explained for reason in reasons if isinstance(reason, Guess))
-    return max(count.values(), default=0) > 1
 
 
 def likeliest(explained):

@@ -164,16 +164,16 @@ def rests_are_stationary(thing, case):
     values, names = rest_of(case)
     names = with_slopes(case, names)
     only_if(names, "whole numbers have no slopes")
-    if not thing.descends and (forgotten := forgotten_multiplier(case, names)):
-        return nothing_of([f"the energy is linear in {forgotten}, a multiplier, which the sweep never changes: no dual "
+    if not thing.descends and (linear := multipliers(case)) and not set(linear) & set(names):
+        return nothing_of([f"the energy is linear in {linear[0]}, a multiplier, which the sweep never changes: no dual "
                            "step"], "the energy is stationary in a multiplier too")
     if values is None:
         reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
-    worst, where = 0.0, ""
+    worst, where, rounding = 0.0, "", 1e-6 * abs(float(case.energy(values))) + 1e-12  # of differences of the energy
     for name in names:
         slope, first = (steepest(case, there, name, kept_sums(case, name)) for there in (values, case.values))
-        slope /= first + steepest_size(case, values)
+        slope /= first + rounding
         if not slope <= worst:
             worst, where = slope, name
     reason = f"it rests where the energy is not stationary in {where}"
@@ -217,12 +217,6 @@ def multipliers(case):
             and not whole(value) and is_linear(name)]
 
 
-def forgotten_multiplier(case, moved):
-    """Return the first multiplier, if a sweep that is not said to descend moves none of them, though it has some."""
-    linear = multipliers(case)
-    return linear[0] if linear and not set(linear) & set(moved) else None
-
-
 def kept_sums(case, name):
     """Return the axis along which a sweep keeps the sums of an array of positive entries, a simplex; None if none.
 
@@ -258,8 +252,3 @@ def steepest(case, values, name, simplex=None):
             if np.isfinite(slope):
                 fastest = max(fastest, -slope)
     return fastest
-
-
-def steepest_size(case, values):
-    """Return the slope below which differences of the energy are rounding."""
-    return 1e-6 * abs(float(case.energy(values))) + 1e-12

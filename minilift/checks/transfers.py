@@ -49,6 +49,7 @@ NOT_LINEAR = "it is not linear in g: clipped, or masked by the sign of g"
 AFFINE = "it is not linear in g, but affine: it is not 0 for g = 0, a term lacks its g, or a sum of g"
 CACHED = "σ(z) is that of an earlier z of this shape: forward is cached, or remembers"
 COUPLED = "it is not elementwise: an entry depends on others; a Transfer, with apply and adjoint, may be so"
+NO_INTEGRAL = "it has no integral F, which only LocoProp-M needs"
 RESTLESS = "of one signal it is not the same twice: it draws random numbers, or remembers"
 
 
@@ -77,7 +78,10 @@ def transfer_cases(sigma, rng, xp, shape=None):
     shapes = shapes if elementwise else [shape] * 3 if shape else transfer_shapes(sigma)
     batches = (2, 7, 3) if hasattr(sigma, "commit") else (1, 7, 2)
     for n, shape, scale in zip(batches, shapes, (1.0, 1.0, 4.0)):
-        z = smooth_point(case, sigma, np.zeros((n, *shape)), scale, rng)
+        for _ in range(100):  # until second differences show no kink of σ at z: at a kink there is no derivative
+            z = scale * rng.standard_normal((n, *shape))
+            if smooth_at(case, sigma, z, rng):
+                break
         for training in (True,) if elementwise else (False, True):
             label = f"N = {n}, samples of shape {shape}" + ("" if elementwise else f", training = {training}")
             g = rng.standard_normal(case.apply(sigma, z, training)[0].shape)
@@ -100,15 +104,6 @@ def transfer_shapes(sigma):
     first = sample_shape(sigma, [*taken, *vectors])
     longer = max((shape for shape in taken if shape in vectors), default=first)  # a permutation of four may be its own
     return [first, longer, next((shape for shape in images if shape in taken), first)]  # inverse, of twelve it is not
-
-
-def smooth_point(case, sigma, centre, scale, rng):
-    """Draw z around a centre until second differences show no kink of σ there: at a kink there is no derivative."""
-    for _ in range(100):
-        z = centre + scale * rng.standard_normal(centre.shape)
-        if smooth_at(case, sigma, z, rng):
-            break
-    return z
 
 
 def smooth_at(case, sigma, z, rng):
@@ -452,11 +447,10 @@ def transfer_adjoint(sigma, case):
         got = tangents.project(got)
 
     finding = compare(got, reference, lambda: adjoint_mistakes(sigma, case, a, reference.value, got))
-    return finding.retold(lambda known: seen_last(
-        known, structure_reasons(sigma, case, a, aux, got, reference.value)))
+    return finding.retold(lambda known: seen_last(known, structure_reasons(sigma, case, a, aux, reference.value)))
 
 
-def structure_reasons(sigma, case, a, aux, got, right):
+def structure_reasons(sigma, case, a, aux, right):
     """Return properties of an adjoint that a correct one cannot have."""
     adjoint = functools.partial(case.adjoint, sigma, case.z, a, aux)
     whole, one = adjoint(case.g), np.zeros_like(case.g)
@@ -524,7 +518,7 @@ def adjoint_mistakes(sigma, case, a, right, got):
 
 @claim("transfer", "σ is the derivative of its integral F", "F'(z) = σ(z)", "LocoProp-M")
 def integral_of_transfer(sigma, case):
-    integral_only(sigma, case)
+    only_if(has_integral(sigma, case), NO_INTEGRAL)
     if case.elementwise:
         reference = case.derivative(sigma.integral, case.z)
     else:
@@ -553,11 +547,6 @@ def offers(sigma, case, name, at):
 def has_integral(sigma, case):
     """Whether the transfer has an integral."""
     return offers(sigma, case, "integral", case.z)
-
-
-def integral_only(sigma, case):
-    """Skip transfers without an integral."""
-    only_if(has_integral(sigma, case), "it has no integral F, which only LocoProp-M needs")
 
 
 @claim("transfer", "F* is the conjugate of F", "F(z) + F*(σ(z)) = z σ(z)", "Matching energy")
@@ -596,7 +585,7 @@ def pieces_of_transfer(sigma, case):
 
 @claim("transfer", "σ is monotone, F convex", "⟨σ(z) − σ(w), z − w⟩ ≥ 0", "LocoProp-M")
 def transfer_is_monotone(sigma, case):
-    integral_only(sigma, case)
+    only_if(has_integral(sigma, case), NO_INTEGRAL)
     w = case.z + 3 * case.tangent
     rise = (case.call(sigma.forward, case.z) - case.call(sigma.forward, w)) * (case.z - w)
     rise = rise if case.elementwise else rise.reshape(len(rise), -1).sum(axis=1)
@@ -610,7 +599,7 @@ def target_range(sigma, case):
     stated = getattr(sigma, "range", (-math.inf, math.inf)) != (-math.inf, math.inf)
     only_if(stated or has_integral(sigma, case), "it states no range, and has no integral F")
     if not case.elementwise:
-        integral_only(sigma, case)
+        only_if(has_integral(sigma, case), NO_INTEGRAL)
         inside = sigma.in_range(case.lend(case.call(sigma.forward, case.z)))
         return nothing_of(["its values are no targets: in_range refuses them"] * (not inside),
                           "its own values are targets")

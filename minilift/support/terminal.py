@@ -26,7 +26,7 @@ from minilift.support.signals import Terminated
 
 PACKAGE = Path(__file__).parent.parent
 TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for tracebacks
-USERS_FILE = "__minilift_target__"  # a name in a user's module, with its path; see checks.command.run_file
+USERS_FILE = "__minilift_target__"  # a name in a user's module, with its path; see checks.command.module_of
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 74
 # replacements for signs that a stream cannot encode
