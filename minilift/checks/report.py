@@ -412,9 +412,14 @@ def unmeasured(checks):
 
 
 def is_of_long_steps(claim, thing, case):
-    """Whether a claim that fails in a problem with a step size τ holds, and is made, with a hundredth of it."""
+    """Whether a claim that fails in a problem with a step size τ holds with a hundredth of it."""
+    return hasattr(case, "tau") and holds_in(claim, thing, replace(case, tau=case.tau / 100))
+
+
+def holds_in(claim, thing, case):
+    """Whether a claim is made of a thing in a further problem, and holds."""
     with contextlib.suppress(NotClaimed):
-        return hasattr(case, "tau") and measured(claim.measure, thing, replace(case, tau=case.tau / 100)).holds
+        return measured(claim.measure, thing, case).holds
     return False
 
 
