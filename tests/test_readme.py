@@ -105,6 +105,14 @@ def test_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     assert "diabetes (354 training samples, standardized), network 10-20-1 (relu)" in capsys.readouterr().out
 
 
+def test_a_table_of_ones_own_in_python(tmp_path, monkeypatch):
+    names = run_block("load_diabetes", tmp_path, monkeypatch)
+    exec(compile(block_with('ml.datasets.Dataset("diabetes"'), "RECIPES.md", "exec"), names)
+    error = ((names["predictions"][:, 0] - names["y_test"]) ** 2).mean() / 2 / names["y_train"].var()
+    assert error == pytest.approx(names["test_loss"], rel=1e-3)
+    assert error < 0.35, "of the mean it is about 0.5"
+
+
 def test_a_search_in_scikit_learn(tmp_path, monkeypatch):
     assert run_block("GridSearchCV", tmp_path, monkeypatch)["search"].best_score_ > 0.8
 

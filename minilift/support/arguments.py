@@ -183,11 +183,16 @@ def fits_in_memory(what, needed):
 # ---- things given by name
 
 
-def where_labels_are(y, samples, n_out):
-    """Return how to get labels, whole numbers (N,), from an array that has them in another form; "" if it has none."""
+def where_labels_are(y, samples, n_out, real="; a regression takes loss=ml.SquaredError()"):
+    """Return how to get labels, whole numbers (N,), from an array that has them in another form; "" if it has none.
+
+    `real` is what to do with real numbers, which are no labels.
+    """
     kind = y.dtype.kind
+    if kind == "f" and y.ndim and len(y) == samples and not bool((y == y.round()).all()):
+        return real
     if y.shape == (samples, 1):
-        return "; y[:, 0] has it"
+        return f"; y[:, 0]{'.astype(int)' if kind == 'f' else ''} has it"
     if y.shape == (samples, n_out) and kind in "biuf":  # one-hot rows: 0 except for one entry
         return "; y.argmax(axis=1) has it" * bool(((y == 1).sum(axis=1) + (y == 0).sum(axis=1) == n_out).all()
                                                   and ((y == 1).sum(axis=1) == 1).all())
