@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -254,6 +255,10 @@ def made_by_name(what, text, known):
     ValueError
         If the name or an argument is unknown, or an argument without a default is missing.
     """
+    own = re.search(r"(\w+)\.py:(\w+)$", text)
+    if own:
+        raise ValueError(f"{what}: {text!r} is a name for the commands; here give the object: "
+                         f"from {own[1]} import {own[2]}")
     name, options = split_options(what, text)
     make, settings = known[known_name(what, name, tuple(known))]
     parameters = inspect.signature(make).parameters
