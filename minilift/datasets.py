@@ -80,7 +80,7 @@ class Dataset:
     X_train, X_test : array (N, n), float32
         Images are in [0, 1] and flattened from (height, width, channels).
     y_train, y_test : array
-        Labels (N,), int64, from 0 to n_classes − 1; or real targets (N, m), float32.
+        Labels (N,), int64, from 0 to n_classes − 1; or real targets (N, m), float32. Real targets (N,) become (N, 1).
     image_shape : (height, width, channels) or None
         None if the samples are not images.
     n_classes : int or None
@@ -106,6 +106,12 @@ class Dataset:
     n_classes: int | None = None
     source: str = ""
     licence: str = ""
+
+    def __post_init__(self):
+        for name in ("y_train", "y_test"):
+            y = getattr(self, name)
+            if getattr(getattr(y, "dtype", None), "kind", None) == "f" and y.ndim == 1 and hasattr(y, "reshape"):
+                object.__setattr__(self, name, y.reshape(-1, 1))  # a view; tables of pandas have no reshape
 
     def __repr__(self):
         shape = "×".join(map(str, self.image_shape or np.shape(self.X_train)[1:]))

@@ -249,7 +249,9 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
 class ImplicitMLPRegressor(RegressorMixin, ImplicitMLP):
     """A multilayer perceptron for regression with the squared error, trained by implicit steps.
 
-    Parameters and attributes are those of `ImplicitMLPClassifier`, except `classes_`.
+    Parameters and attributes are those of `ImplicitMLPClassifier`, except `classes_`. Scale y as well as X: if its
+    numbers are in the hundreds, say, the steps do not suit the loss, and the network may learn nothing. scikit-learn's
+    ``TransformedTargetRegressor(model, transformer=StandardScaler())`` does so, and predicts in the units of y.
 
     Examples
     --------

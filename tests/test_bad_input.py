@@ -50,6 +50,13 @@ class Huberlike(ml.Loss):
         return abs(z - y).sum(axis=-1)
 
 
+class Projected(ml.Map):
+    """A flat map of a user's, which leaves its shapes to the base class."""
+
+    def __init__(self, n_in, n_out):
+        self.n_in, self.theta_shape = n_in, (n_in + 1, n_out)
+
+
 WRONG = {
     # layers
     "no inputs": (lambda: ml.Linear(0, 2), ValueError, "Linear: n_in must be at least 1, got 0"),
@@ -82,6 +89,14 @@ WRONG = {
                         r"the last layer must be a map, got Sigmoid\(\); a loss .* holds its own transfer"),
     "widths that do not meet": (lambda: ml.Network([ml.Linear(3, 4), ml.ReLU(), ml.Linear(5, 2)]), ValueError,
         r"map 2 does not fit .*: Linear\(5, 2\) expects samples of shape \(5,\), got \(4,\)"),
+    "widths of a user's own maps that do not meet": (
+        lambda: ml.Network([Projected(64, 20), ml.ReLU(), Projected(21, 6)]), ValueError,
+        r"map 2 does not fit what comes before it: Projected\(.*\) expects samples of shape \(21,\), got \(20,\)"),
+    "samples that a user's own first map does not take": (
+        lambda: ml.Network([Projected(4, 2)], input_shape=[5]), ValueError,
+        r"map 1 does not fit the input_shape: Projected\(.*\) expects samples of shape \(4,\), got \(5,\)"),
+    "images for a linear map": (lambda: ml.Network([ml.Linear(3, 2)], input_shape=[2, 2, 3]), ValueError,
+        r"Linear\(3, 2\) expects samples of shape \(3,\), got \(2, 2, 3\)"),
     "loss by name": (lambda: ml.Network([ml.Linear(3, 2)], loss="mse"), TypeError,
                      r"loss must be a loss such as .*SquaredError\(\), got 'mse'"),
     "loss class": (lambda: ml.Network([ml.Linear(3, 2)], loss=ml.SquaredError), TypeError,
@@ -170,6 +185,12 @@ WRONG = {
         r"expects whole-number labels, got dtype bool; y.astype\(int\) has them"),
     "labels as words": (lambda: net().loss(X, np.array(["a", "b", "a", "b", "a"])), TypeError,
         r"expects whole-number labels, got dtype <U1; np.unique\(y, return_inverse=True\)\[1\] has them"),
+    "real targets for a loss of labels": (lambda: net().loss(X, Y + 0.5), TypeError,
+        r"expects whole-number labels, got dtype float64; a regression takes loss=ml\.SquaredError\(\)$"),
+    "a column of real targets for a loss of labels": (lambda: net().loss(X, Y[:, None] + 0.5), ValueError,
+        r"labels of shape \(5,\), got \(5, 1\); a regression takes loss=ml\.SquaredError\(\)$"),
+    "a column of labels as floats": (lambda: net().loss(X, Y[:, None] * 1.0), ValueError,
+        r"labels of shape \(5,\), got \(5, 1\); y\[:, 0\]\.astype\(int\) has it"),
     "label too large": (lambda: net().loss(X, Y + 1), ValueError,
                         r"y: labels must lie in 0 … 1 \(the network has 2 outputs\), got 2"),
     "negative label": (lambda: net().loss(X, Y - 1), ValueError, r"y: labels must lie in 0 … 1 .*, got -1"),

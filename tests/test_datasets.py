@@ -72,6 +72,22 @@ def test_a_standardized_set_has_mean_0_and_deviation_1_in_training():
     assert digits.standardized().y_train is digits.y_train
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_real_targets_of_one_axis_become_a_column_and_are_trained_on(dtype):
+    X = np.random.default_rng(0).normal(size=(100, 3)).astype(dtype)
+    y = X[:, 0]
+    data = datasets.Dataset("table", X[:80], y[:80], X[80:], y[80:])
+    assert (data.y_train.shape, data.y_test.shape) == ((80, 1), (20, 1))
+    assert np.shares_memory(data.y_train, y), "nothing is copied"
+    net = minilift.mlp([3, 8, 1], loss=minilift.SquaredError(), dtype=dtype)
+    losses = minilift.fit(net, data.standardized(), "proxprop", "sgd:lr=1", epochs=2, progress=False)["train_loss"]
+    assert losses[2] < losses[0]
+    labels = datasets.Dataset("labels", X, np.arange(100) % 2, X, np.arange(100) % 2)
+    assert labels.y_train.shape == (100,), "whole numbers stay labels"
+    whole = datasets.Dataset("wide", X, X, X, X)
+    assert whole.y_train is whole.y_test is X
+
+
 def test_points_are_not_images():
     with pytest.raises(ValueError, match="spirals: the samples are not images"):
         datasets.spirals(10).images()

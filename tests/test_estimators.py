@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -34,6 +35,16 @@ def test_scikit_learns_own_checks(estimator):
     assert len(results) > 45
     assert not [(one["check_name"], one["exception"]) for one in results if one["status"] not in ("passed", "skipped")]
     assert sum(one["status"] == "skipped" for one in results) <= 3
+
+
+def test_targets_in_the_hundreds_want_to_be_scaled_as_the_docstring_says():
+    data = ml.datasets.teacher(500)
+    model = ml.ImplicitMLPRegressor(activation="tanh", max_iter=30, random_state=0)
+    scaled = TransformedTargetRegressor(model, transformer=StandardScaler())
+    bare, better = (one.fit(data.X_train, 300 + 100 * data.y_train[:, 0]).score(data.X_test, 300 + 100 * data.y_test)
+                    for one in (model, scaled))
+    assert bare < 0 < 0.9 < better
+    assert "TransformedTargetRegressor(model, transformer=StandardScaler())" in ml.ImplicitMLPRegressor.__doc__
 
 
 def test_it_is_fit():

@@ -97,6 +97,20 @@ def test_a_graph(tmp_path, monkeypatch):
     assert net.accuracy(ml.datasets.digits().X_test, ml.datasets.digits().y_test) > 0.85
 
 
+def test_all_that_are_said_to_take_a_method_of_ones_own_take_it(tmp_path, monkeypatch):
+    takers = re.search(r"^(.*) take it as they take ours", README, re.M)[1]
+    assert re.findall(r"`(\w+)`", takers) == ["verify", "compare", "train", "fit"]
+    line_search = run_block("def line_search", tmp_path, monkeypatch)["line_search"]
+    (tmp_path / "mine.py").write_text(block_with("def line_search"), encoding="utf-8")
+    short = ["--layers", "64,8,10", "--samples", "50", "--epochs", "1", "--quiet"]
+    for words in (["verify", "mine.py:line_search", "--like", "proxprop:tau_theta=1e12,solver=cg1,last=implicit"],
+                  ["compare", "--methods", "mine.py:line_search", "--steps", "0.1", "--repeats", "1", *short],
+                  ["train", "--method", "mine.py:line_search", "--step", "0.1", *short]):
+        assert cli.main(words) == 0
+    net = ml.mlp([64, 8, 10])
+    assert ml.fit(net, ml.datasets.digits(), line_search, "sgd:lr=0.1", epochs=1, progress=False).diverged is None
+
+
 def test_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     """As the recipe says, the file is compared and trained on; and the network takes the table as it stands."""
     names = run_block("load_diabetes", tmp_path, monkeypatch)
@@ -110,6 +124,14 @@ def test_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     assert error == pytest.approx(told, rel=0.01)
     assert cli.main([*shlex.split(comparison), "--epochs", "4", "--repeats", "1", "--methods", "backprop", "cg3"]) == 0
     assert "diabetes (354 training samples, standardized), network 10-20-1 (relu)" in capsys.readouterr().out
+
+
+def test_a_table_of_ones_own_in_python(tmp_path, monkeypatch):
+    names = run_block("load_diabetes", tmp_path, monkeypatch)
+    exec(compile(block_with('ml.datasets.Dataset("diabetes"'), "RECIPES.md", "exec"), names)
+    error = ((names["predictions"][:, 0] - names["y_test"]) ** 2).mean() / 2 / names["y_train"].var()
+    assert error == pytest.approx(names["test_loss"], rel=1e-3)
+    assert error < 0.35, "of the mean it is about 0.5"
 
 
 def test_a_search_in_scikit_learn(tmp_path, monkeypatch):
@@ -206,7 +228,7 @@ def test_an_experiment_on_a_cluster(tmp_path, monkeypatch):
 
 def test_every_python_block_is_tried():
     tried = ["history.plot", "def line_search", "class Softsign", "class PReLU", "ml.Add", "load_diabetes",
-             "GridSearchCV", "import optuna", "import mlflow", "parallel_config"]
+             "GridSearchCV", 'ml.datasets.Dataset("diabetes"', "import optuna", "import mlflow", "parallel_config"]
     assert sum(len(blocks("python", page)) for page in PAGES.values()) == len(tried)
     assert all(block_with(text) for text in tried)
 

@@ -177,17 +177,31 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
     if y is not None and X is None:
         raise TypeError("verify: y is given without X, which it needs")
     if kind == "method":
-        checks = method_checks(thing, seed, backend, net, X, y, like, objective)
+        cases = (networks.random_networks(seed, backend or "numpy") if net is None else
+                 networks.network_cases(net, seed, backend, X, y))
+        checks = method_checks(thing, seed, backend, net, X, y, like, objective, cases)
         told = is_told(thing, like, objective)
         judged = any(check.passed is not None and check.source not in methods.GENERAL for check in checks)
         ours = like is None and type(thing).__module__.startswith("minilift.")
         missed = "" if objective is None else unmeasured(checks)
         return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED),
-                      partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective))
+                      partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective),
+                      sizes_of(cases, checks))
     unused = tried(copy.deepcopy, thing) if kind in CASES else thing  # state left by the problems would mend nothing
     checks = checks_of(thing, seed, backend, X, y)
     return Report(checks, seed, unmeasured(checks), partial(
         part_mends, kind, thing if unused is None else unused, checks, seed, backend))
+
+
+def sizes_of(cases, checks):
+    """Return how large the networks and batches were on which a method was checked; "" if it took none."""
+    left_out = {check.claim.removesuffix(": not checked") for check in checks}
+    taken = [case for case in cases if case.label not in left_out]
+    if not taken:
+        return ""
+    shapes = [theta.shape for case in taken for theta in case.net.theta if theta is not None]
+    (rows, columns), most = map(max, zip(*shapes)), max(len(case.X) for case in taken)
+    return f"N ≤ {most}, maps of at most {rows - 1} inputs and {columns} units"
 
 
 def kind_of(thing):

@@ -140,7 +140,7 @@ def write_share(seed, turn, jobs):
 
 def like_of(text):
     """Return the method that 'NAME', 'NAME:argument=value,…' or 'FILE.py:NAME' stands for."""
-    if re.fullmatch(r".+\.py:\w+", text):
+    if re.fullmatch(r".+\.py:\w+(:.*)?", text):
         return as_method(load_target(text))
     name, options = split_options("--like", text)
     if name in TRAINED and name not in LIKE:
@@ -167,6 +167,9 @@ def load_target(target):
         If the file or the name does not exist, the file cannot be run, or the class requires arguments. An error that
         the class itself raises is passed on.
     """
+    if re.search(r"\.py:\w+:", target):
+        raise ValueError(f"expected FILE.py:NAME, without arguments after it, got {target!r}; with other settings make "
+                         "another object in the file")
     path, _, name = target.rpartition(":")
     if not path:
         raise ValueError(f"expected FILE.py:NAME, got {target!r}{meant(target)}")

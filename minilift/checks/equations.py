@@ -73,6 +73,27 @@ EQUATIONS = {
 }
 
 TOP = Path(__file__).parent.parent.parent  # of the project
+PAPERS = {  # of the equations whose names begin so
+    "ProxProp": "Frerix, Möllenhoff, Moeller, Cremers, ICLR 2018",
+    "LocoProp": "Amid, Anil, Warmuth, AISTATS 2022",
+    "SIBP": "Liu, Zhang, 2020",
+    "FOOF": "Benzing, ICML 2022",
+    "K-FAC": "Martens, Grosse, ICML 2015",
+    "Muon": "Jordan et al., 2024",
+    "Lifted": "Zeng, Lau, Lin, Yao, ICML 2019 (BCD); Taylor, Burmeister, Xu, Singh, Patel, Goldstein, ICML 2016 (ADMM)",
+    "BCD": "Zeng, Lau, Lin, Yao, ICML 2019",
+    "ADMM": "Taylor, Burmeister, Xu, Singh, Patel, Goldstein, ICML 2016",
+    "PC": "Whittington, Bogacz 2017; Millidge, Tschantz, Buckley 2020 (fixed predictions)",
+    "DTP": "Lee, Zhang, Fischer, Bengio 2015",
+    "MAC": "Carreira-Perpiñán, Wang, AISTATS 2014",
+    "dlADMM": "Wang, Yu, Chen, Zhao, KDD 2019",
+    "Matching": "Gu, Askari, El Ghaoui, AISTATS 2020 (Fenchel lifted networks); Li, Fang, Lin, AAAI 2019 (LPOM); "
+                "Wang, Benning, 2022 (lifted Bregman)",
+    "Fenchel": "Gu, Askari, El Ghaoui, AISTATS 2020",
+    "LPOM": "Li, Fang, Lin, AAAI 2019",
+    "Bregman": "Wang, Benning, 2022",
+}
+
 NAMES = "|".join(sorted((re.escape(name) for name in EQUATIONS if not name.startswith("ProxProp")), reverse=True))
 TAG = rf"(?:ProxProp \(\d+\)|ProxProp Prop\. \d|{NAMES})"
 TAGS = re.compile(rf"{TAG}(?:, (?:{TAG}|\(\d+\)|Prop\. \d))*")  # "ProxProp (11), (13), Prop. 2"
@@ -94,9 +115,9 @@ class Place(NamedTuple):
 def add_arguments(parser):
     """Declare the options of `minilift equations`."""
     parser.add_argument("filter", nargs="*", metavar="WORD",
-                        help="print only rows that have all these words in the name, else in name and statement, else "
-                             "in the places: 13, 'ProxProp (13)', representer, proposition, sibp, energy.py (default: "
-                             "everything)")
+                        help="print only rows that have all these words in the name, and then those that have them in "
+                             "name, statement and paper; if there are none, those that have them in the places: 13, "
+                             "'ProxProp (13)', representer, 'Taylor 2016', sibp, energy.py (default: everything)")
     parser.add_argument("--write", metavar="FILE", type=Path,
                         help="renew the table between the two 'equations' marks of a Markdown file such as "
                              "tutorials/EQUATIONS.md")
@@ -107,7 +128,7 @@ def run(arguments):
     if arguments.write is not None:
         return write_table(arguments.write, arguments.filter)
     code, tests = index()
-    print(listing(code, tests, matching(" ".join(arguments.filter), code, tests)))
+    print(listing(code, tests, *matching(" ".join(arguments.filter), code, tests)))
     return 0
 
 
@@ -131,24 +152,33 @@ def write_table(path, words):
 
 
 def matching(query, code, tests):
-    """Return the equations that match a query; all of them if it is empty.
+    """Return the equations that match a query by name, and the others that match; all, by name, if it is empty.
 
-    All its words must be in the name of an equation; if no name has them, in a name and its statement; if none of these
-    does either, in the places. Case does not matter. A number does not match a part of another.
+    All its words must be in the name of an equation, or in name, statement and paper; if they are in none of these, in
+    the places. Case does not matter. A number does not match a part of another.
 
     Raises
     ------
     ValueError
         If nothing matches; the message gives the nearest name.
     """
-    texts = [{name: name for name in EQUATIONS}, {name: f"{name} {says}" for name, says in EQUATIONS.items()},
-             {name: " ".join(f"{place.path} {place.name}" for place in code[name] + tests[name]) for name in EQUATIONS}]
     patterns = [rf"(?<!\d){word}(?!\d)" if re.fullmatch("[0-9]+", word) else re.escape(word) for word in query.split()]
-    for text in texts:
-        found = [name for name in EQUATIONS if all(re.search(word, text[name], re.IGNORECASE) for word in patterns)]
-        if found:
-            return found
-    raise unknown_name("WORD", query, tuple(EQUATIONS))
+
+    def found(text_of):
+        return [name for name in EQUATIONS if all(re.search(word, text_of(name), re.IGNORECASE) for word in patterns)]
+
+    named = found(str)
+    others = [name for name in found(lambda name: f"{name} {EQUATIONS[name]} {paper_of(name)}") if name not in named]
+    if not named and not others:
+        others = found(lambda name: " ".join(f"{place.path} {place.name}" for place in code[name] + tests[name]))
+    if not named and not others:
+        raise unknown_name("WORD", query, tuple(EQUATIONS))
+    return named, others
+
+
+def paper_of(equation):
+    """Return the papers in which an equation stands, or "" for what belongs to no single paper."""
+    return next((paper for first, paper in PAPERS.items() if equation.startswith(first)), "")
 
 
 def index():
@@ -240,14 +270,20 @@ def named_in(source):
     return [*re.findall(rf"\b(?:{NAMES})(?!\w)", source), *numbers, *propositions]
 
 
-def listing(code, tests, equations=tuple(EQUATIONS)):
-    """Return the index as text: each equation, its lines, the claims of `verify` about it, and its tests."""
+def listing(code, tests, equations=tuple(EQUATIONS), others=()):
+    """Return the index as text: each equation, its paper, its lines, the claims of `verify` about it, and its tests.
+
+    If there are `equations`, a line says that the `others`, which follow them, have other names.
+    """
     blocks, claimed = [], claims()
-    for equation in equations:
+    for equation in (*equations, *others):
         rows = [f"{equation:<16} {EQUATIONS[equation]}"]
-        for kind, places in (("code", code), ("verify", claimed), ("test", tests)):
-            rows += [f"    {kind:<6}  {place}" for place in places[equation]]
+        places = {"paper": filter(None, [paper_of(equation)]), "code": code[equation], "verify": claimed[equation],
+                  "test": tests[equation]}
+        rows += [f"    {kind:<6}  {place}" for kind, found in places.items() for place in found]
         blocks.append("\n".join(rows))
+    if equations and others:
+        blocks.insert(len(equations), "Others, which have it in their statement or paper:")
     if not any(tests.values()):
         blocks.append("The tests are not installed with the package; in a clone they are listed here too.")
     return "\n\n".join(blocks)
@@ -258,10 +294,11 @@ def markdown(code, tests, top=""):
 
     `top` is the relative path to the top of the project, which the places start from.
     """
-    rows, claimed = ["| equation | says | code | `verify` | test |", "| --- | --- | --- | --- | --- |"], claims()
+    heads, claimed = ("equation", "says", "paper", "code", "`verify`", "test"), claims()
+    rows = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for equation, statement in EQUATIONS.items():
         places = " | ".join(links(found[equation], top) for found in (code, claimed, tests))
-        rows.append(f"| {equation} | {statement} | {places} |")
+        rows.append(f"| {equation} | {statement} | {paper_of(equation)} | {places} |")
     return "\n".join(rows)
 
 

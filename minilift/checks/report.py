@@ -38,6 +38,7 @@ MARKS = {True: "ok", False: "FAIL", None: "–"}
 MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they differ
 MENDED = ("With any one of these edits all claims hold:", "With this edit fewer claims fail:")
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
+POSITIVE = "> 0"  # in the equation of a claim: the number must be so
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
 LEFT = "style='text-align:left'"
 FAILED = "style='background:#fbe3e0;color:#000'"  # legible on light and dark pages
@@ -237,6 +238,8 @@ class Report:
         Why the checks do not show whether the thing is right, if they do not.
     look : callable, optional
         Called to look for `mends`, the first time that they are asked for; returns None if no code can be edited.
+    sizes : str, default ""
+        How large the problems were, such as "N ≤ 40": larger ones may be treated otherwise by the thing.
 
     Examples
     --------
@@ -246,8 +249,8 @@ class Report:
     """
 
     def __init__(self, checks: Sequence[Check], seed: int, unverified: str = "",
-                 look: Callable[[], Sequence[Mend] | None] | None = None) -> None:
-        self.checks, self.seed, self.unverified, self.look = list(checks), seed, unverified, look
+                 look: Callable[[], Sequence[Mend] | None] | None = None, sizes: str = "") -> None:
+        self.checks, self.seed, self.unverified, self.look, self.sizes = list(checks), seed, unverified, look, sizes
 
     @property
     def passed(self) -> bool:
@@ -290,7 +293,7 @@ class Report:
         """Raise an `AssertionError` with the failures, or why nothing was verified, unless it `passed`; for tests."""
         if not self.passed:
             raise AssertionError(str(Report(self.failures or self.checks, self.seed, self.unverified,
-                                            lambda: self._found)))
+                                            lambda: self._found, self.sizes)))
 
     def to_json(self) -> str:
         """Return the report as JSON text; numbers that are not finite are given as strings."""
@@ -299,8 +302,8 @@ class Report:
             return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
         rows = [{name: plain(value) for name, value in asdict(check).items()} for check in self.checks]
-        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "checks": rows,
-                  "mends": [vars(mend) for mend in self.mends]}
+        report = {"passed": self.passed, "unverified": self.unverified, "seed": self.seed, "sizes": self.sizes,
+                  "checks": rows, "mends": [vars(mend) for mend in self.mends]}
         return json.dumps(report, ensure_ascii=False, indent=2)
 
     def __repr__(self):
@@ -323,10 +326,10 @@ class Report:
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
-        """Return one line: what was not verified, if anything, and how many checks hold, fail and do not apply."""
+        """Return one line: what was not verified, how many checks hold, fail and do not apply, and on what sizes."""
         count = Counter(check.passed for check in self.checks)
         return (f"{self.unverified}{'; ' if self.unverified else ''}{count[True]} claims hold, {count[False]} fail, "
-                f"{count[None]} do not apply (float64, seed {self.seed})")
+                f"{count[None]} do not apply (float64, seed {self.seed}{', ' * bool(self.sizes)}{self.sizes})")
 
     def _repr_html_(self):
         from html import escape
@@ -507,8 +510,10 @@ def number_text(number):
 def row_of(check):
     """Return the cells of one check, including the reason if it does not apply."""
     says = check.equation if check.passed is not None else f"does not apply: {check.why}"
-    return (MARKS[check.passed], check.claim, says, check.source, number_text(check.number),
-            number_text(check.tolerance))
+    numbers = number_text(check.number), number_text(check.tolerance)
+    if POSITIVE in says:  # measured by minus the number, which may be 0 at most
+        numbers = number_text(-check.number), POSITIVE
+    return MARKS[check.passed], check.claim, says, check.source, *numbers
 
 
 def column_widths(checks, columns):

@@ -26,7 +26,7 @@ import numpy as np
 
 from minilift import plots
 from minilift.lab import contenders
-from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step
+from minilift.lab.contenders import OTHERS, OURS, PROBLEMS, Problem, Timed, step_products, timed_step, trains
 from minilift.lab.figures import LIBRARIES, MEASURED, bars, exponent, milliseconds, scale_figure, solve_figure
 from minilift.lab.machine import crowd, machine
 from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
@@ -35,7 +35,6 @@ from minilift.lab.runs import check_address, cluster, existing, grouped, select
 from minilift.lab.tables import aligned, ends, spread, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
-from minilift.methods import BackProp
 from minilift.support.arguments import known_name
 from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import moved_aside, read_npz, write_text
@@ -45,6 +44,7 @@ from minilift.support.terminal import about, exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for about 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least; it consists of whole steps
+SOON = 5  # seconds to go that are no longer counted
 
 
 # ------------------------------------------------------------------------------------------- the clock
@@ -65,7 +65,9 @@ def take_turns(field, rounds, title="", shown=()):
     times = {name: [] for name in field}
     for number in range(rounds):
         left = (rounds - number) * (time.perf_counter() - began) / max(1, number)  # the first turns are a round, too
-        progress(f"{title}: round {number + 1} of {rounds}, {about(left)} to go", line=bool(shown) or number == 0)
+        words = "a few seconds" if left < SOON else about(left)
+        progress(f"{title}: round {number + 1} of {rounds}, {words} to go",
+                 line=number == 0 or (bool(shown) and left >= SOON))
         began = began if number else time.perf_counter()
         for _, entries in itertools.groupby(field.items(), lambda entry: entry[1].library):
             time.sleep(SETTLE)
@@ -229,31 +231,47 @@ def timing(values, factor=1.0, digits=None):
 
 
 def step_parts(problem, options, images):
-    """Return the parts of a BackProp step, each timed separately, and the products in them."""
-    net, method, optimizer = problem.network(options["backend"]), BackProp(), contenders.outer(problem)
+    """Return the parts of a step of one of `OURS`, each timed separately, and the products in them."""
+    name = profiled(options)
+    if not trains(name, problem):
+        return {}, {}
+    net, method, optimizer = contenders.entered(problem, name, options["backend"])
     X, y = net.checked_batch(*problem.samples(images))
     state = net.propagate(X, training=True)
     directions = method.directions(net, state, y)
+    sweep = "backward sweep" if name == "BackProp" else "sweep and local problems"
     parts = {"checks of the batch": lambda: net.checked_batch(X, y),
              "forward pass": lambda: net.propagate(X, training=True),
              "loss": lambda: net.loss_function.value(state.z[net.depth], y),
-             "backward sweep": lambda: method.directions(net, state, y),
+             sweep: lambda: method.directions(net, state, y),
              "optimizer": lambda: optimizer.step(net.parameters, directions)}
-    counts = {"forward pass": {}, "backward sweep": {}}
-    for product, number in step_products("BackProp", problem, options["backend"]).items():
-        counts["forward pass" if product[0] == "forward" else "backward sweep"][product] = number
+    once = step_products("BackProp", problem, options["backend"])  # a local problem may take further forward products
+    counts = {"forward pass": {}, sweep: {}}
+    for product, number in step_products(name, problem, options["backend"]).items():
+        forward = once[product] if product[0] == "forward" else 0
+        counts["forward pass"] |= {product: forward} if forward else {}
+        counts[sweep] |= {product: number - forward} if number > forward else {}
     return {part: Timed("minilift", step, lambda: synchronize(net.xp)) for part, step in parts.items()}, counts
 
 
-def part_row(network, part, times, limits):
-    """Return the results of one part of a step: its seconds, and those of the bare products in it."""
-    return {"network": network, "contender": part, "seconds": summary(times[part]), "limit": summary(limits[part])}
+def profiled(options):
+    """Return the contender whose step is taken apart, which is BackProp if none is given."""
+    return "BackProp" if options["contender"] == DEFAULTS["contender"] else options["contender"][0]
+
+
+def part_rows(options):
+    """Return the results of the parts of a step: their seconds, and those of the bare products in each."""
+    def row(network, part, times, limits):
+        return {"network": network, "contender": part, "step of": profiled(options), "seconds": summary(times[part]),
+                "limit": summary(limits[part])}
+
+    return measured_rows(options, step_parts, row)
 
 
 def profile_cells(block):
     """Return the parts of a step of one network as a table of text cells, the head first and their sum last."""
     times, bare = (np.array([row[key]["median"] for row in block]) * 1e3 for key in ("seconds", "limit"))
-    return [["", "ms", "bare products, ms", "the rest, ms"],
+    return [[f"a step of {block[0].get('step of', 'BackProp')}", "ms", "bare products, ms", "the rest, ms"],
             *([row["contender"], timing(row["seconds"], 1e3, 3), f"{products:.3f}", f"{rest:.3f}"]
               for row, products, rest in zip(block, bare, times - bare)),
             ["sum", *(f"{sum(column):.3f}" for column in (times, bare, times - bare))]]
@@ -481,25 +499,38 @@ QUICK = ["small"]  # the networks that are measured without --all
 DEFAULTS = {"network": QUICK, "contender": [*OURS, *OTHERS], "backend": "numpy", "data": None, "all": False,
             "batch": None, "cluster": None, "rounds": 7}
 BELONGS = {  # the benchmarks that an option applies to, if not to all
-    "network": ("step", "profile", "memory", "race", "ranks"), "contender": ("step", "scale", "memory", "race"),
+    "network": ("step", "profile", "memory", "race", "ranks"),
+    "contender": ("step", "profile", "scale", "memory", "race"),
     "backend": ("step", "profile", "solve", "scale", "memory"), "data": ("step", "profile", "race"),
     "batch": ("ranks",), "cluster": ("race",), "rounds": ("step", "profile", "solve", "scale", "ranks", "import")}
-SECONDS = {"step": 50, "profile": 10, "solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90}
-LARGE = 600  # seconds that a run with all networks or many rounds takes at least
+SECONDS = {"solve": 20, "scale": 40, "memory": 50, "import": 20, "ranks": 90}  # as the defaults have it
+LARGE = 600  # seconds that a run with all sizes, or with other networks on ranks, takes at least
+BEGIN = 3  # seconds until libraries are loaded
+BARE = 10  # kinds of bare matrix products in a step of BackProp; about two more for each contender
+STEPS = {"wide": 0.3, "autoencoder": 0.11, "sibp": 0.0015, "small": 0.0003, "convnet": 0.3, "residual": 0.12,
+         "recurrent": 0.011}  # seconds of a step of BackProp on two cores
+COSTLY = {"Fenchel lifted": 60, "LPOM": 45, "Lifted Bregman": 60, "MAC": 20, "Gauss–Newton": 14, "BCD": 10, "ADMM": 10,
+          "dlADMM": 10, "LocoProp-M RMSProp": 9, "Semi-Implicit BP": 9, "Predictive coding": 7, "LocoProp-M": 6,
+          "K-FAC": 5, **dict.fromkeys(("BackProp", *OTHERS), 1)}  # such steps that one of theirs takes; 3 if not named
 
 
 def add_arguments(parser):
     """Declare the options of `minilift bench`."""
     parser.set_defaults(**DEFAULTS)
-    add = parser.add_argument
-    add("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
+    parser.epilog = "The help of an option begins with the benchmarks that it belongs to, unless it belongs to all."
+
+    def add(option, help, **more):
+        of = BELONGS.get(option.removeprefix("--"))
+        parser.add_argument(option, help=f"{', '.join(of)}: {help}" if of else help, **more)
+
+    parser.add_argument("what", choices=tuple(MEASURES), metavar=f"{{{','.join(MEASURES)}}}")
     add("--network", nargs="+", metavar="NAME",
         help=f"networks to measure, from {', '.join(PROBLEMS)} (default: {', '.join(QUICK)}); for ranks, from "
         f"{', '.join(CHAINS)}; for a race, from {', '.join(COURSES)} (default: mlp)")
     add("--all", action="store_true", help="measure all networks and all sizes: ten minutes or more")
     add("--contender", nargs="+", metavar="NAME",
         help=f"contenders to measure (default: all of {', '.join([*OURS, *OTHERS])}; for scale: {', '.join(SCALED)}; "
-        f"for a race: {'; '.join(NAMES)})")
+        f"for a race: {'; '.join(NAMES)}); for profile, the one of ours whose step is taken apart (default: BackProp)")
     add("--rounds", type=whole, help="number of turns of each contender (default: 7)")
     add("--threads", type=whole, default=cores(), help="threads of NumPy and PyTorch (default: one per core)")
     add("--backend", metavar="{numpy,cupy}",
@@ -507,10 +538,10 @@ def add_arguments(parser):
     add("--data", metavar="FILE.npz",
         help="CIFAR-10's images, (N, 32, 32, 3) or flat, as X_train (default: random images); for a race, also "
         "y_train, X_test and y_test (default: the digits)")
-    add("--batch", type=whole, metavar="N", help="for ranks: samples in a batch, in all ranks (default: the problem's)")
+    add("--batch", type=whole, metavar="N", help="samples in a batch, in all ranks (default: the problem's)")
     add("--cluster", metavar="ADDRESS",
-        help="for a race: a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; times are measured "
-        "there, so the workers must be alike, and idle")
+        help="a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; times are measured there, so "
+        "the workers must be alike, and idle")
     add("--output", default="minilift-bench", metavar="FOLDER",
         help="folder for the results (default: minilift-bench)")
 
@@ -529,10 +560,28 @@ def lasting(options):
         alone = sum(COURSE_SECONDS[network] for network in options["network"])
         share = min(1.0, len(options["contender"]) / len(NAMES))
         return about(alone * share * longer) if options["data"] is None else "hours"
-    many = options["rounds"] > DEFAULTS["rounds"]
-    if options["what"] != "import" and (options["all"] or options["network"] != QUICK or many):
-        return f"{about(LARGE * longer)} or more"
-    return about(SECONDS[options["what"]] * longer)
+    if options["what"] in ("step", "profile"):
+        return about(sum(seconds_of_turns(PROBLEMS[network], STEPS[network], options, longer)
+                         for network in options["network"]) + BEGIN * longer)
+    share = (options["rounds"] + 2) / (DEFAULTS["rounds"] + 2)  # two turns of each are not counted
+    if options["contender"] != DEFAULTS["contender"]:
+        share *= len(options["contender"]) / len(SCALED if options["what"] == "scale" else DEFAULTS["contender"])
+    if options["what"] == "memory":
+        share *= len(options["network"])
+    elif options["what"] != "import" and (options["all"] or options["network"] != QUICK):
+        return f"{about(LARGE * max(1, share) * longer)} or more"
+    return about(SECONDS[options["what"]] * share * longer)
+
+
+def seconds_of_turns(problem, step, options, longer):
+    """Return roughly how long the turns on one network take, where BackProp takes `step` seconds."""
+    whole = options["what"] == "step"
+    names = options["contender"] if whole else [profiled(options)]
+    turn = TURN if options["threads"] == 1 else TURN * longer  # threads wait for each other
+    turns = [max(turn, step * COSTLY.get(name, 3) * longer) for name in names if trains(name, problem)]
+    turns += [turn] * (0 if whole else 4)  # for the other parts of the step
+    bare = (BARE + 2 * len(turns)) * max(turn, step / BARE * longer)
+    return (sum(turns) + bare) * (options["rounds"] + 2) + SETTLE * options["rounds"]
 
 
 def checked_options(arguments):
@@ -541,7 +590,11 @@ def checked_options(arguments):
     for option, kinds in BELONGS.items():
         if options[option] != DEFAULTS[option] and options["what"] not in kinds:
             raise ValueError(f"--{option} belongs to bench {', '.join(kinds)}, got bench {options['what']}")
-    field = NAMES if racing and options["contender"] != DEFAULTS["contender"] else DEFAULTS["contender"]
+    field = DEFAULTS["contender"]
+    if options["contender"] != field:
+        field = {"race": NAMES, "profile": OURS}.get(arguments.what, field)
+        if arguments.what == "profile" and len(options["contender"]) > 1:
+            raise ValueError(f"--contender: bench profile takes one step apart, got {', '.join(options['contender'])}")
     networks = COURSES if racing else PROBLEMS
     if options["all"]:
         options["network"] = CHAINS if ranks else list(networks)
@@ -639,11 +692,15 @@ def progress(text, line=False):
         note(text)
 
 
-step_figure = partial(bars, key="seconds", factor=1e3, label="milliseconds (median; line: range)", inner="limit")
+def step_figure(rows):
+    """Return the figure of the times of whole steps, or of the parts of one."""
+    of = f" in a step of {rows[0]['step of']}" if "step of" in rows[0] else ""
+    return bars(rows, "seconds", 1e3, f"milliseconds{of} (median; line: range)", "limit")
+
+
 MEASURES = {  # for each benchmark, the functions that measure its rows, and make a text and a figure of them
     "step": (partial(measured_rows, take_part=whole_steps, row=step_row), step_table, step_figure),
-    "profile": (partial(measured_rows, take_part=step_parts, row=part_row), partial(blocks, cells=profile_cells),
-                step_figure),
+    "profile": (part_rows, partial(blocks, cells=profile_cells), step_figure),
     "solve": (bench_solve, solve_table, solve_figure),
     "scale": (bench_scale, scale_table, scale_figure),
     "memory": (bench_memory, memory_table, partial(bars, key="bytes", factor=1e-6, label="MB, peak of the process")),

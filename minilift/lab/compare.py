@@ -593,8 +593,18 @@ def summary(task, contenders, results, level, how=None):
     whole = [contender.label for contender in contenders if contender.make(1.0, task.optimizer)[0].whole_batch]
     if whole:
         notes.append(f"A step of {', '.join(whole)} takes the whole training set, whatever --batch says.")
+    notes += taken_as_they_are(task, contenders)
     notes += [how] * (how is not None)
     return "\n".join([*aligned(rows), *notes])
+
+
+def taken_as_they_are(task, contenders):
+    """Return a line that names the methods to which the optimizer is not applied; none if it is plain SGD."""
+    own = [contender.label for contender in contenders if contender.searched is not None]
+    if not own or task.optimizer_name == "sgd":
+        return []
+    return [f"{', '.join(own)} propose{'s' * (len(own) == 1)} new parameters, taken as they are: "
+            f"{task.optimizer_name} is not applied."]
 
 
 def step_text(task, contender, results):

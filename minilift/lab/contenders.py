@@ -225,11 +225,21 @@ def outer(problem):
     return Adam(LEARNING_RATE) if problem.images else Nesterov(LEARNING_RATE, MOMENTUM)
 
 
+def trains(name, problem):
+    """Whether a contender can train the network of a problem."""
+    return not (name in OURS and OURS[name].chains and not problem.chain)
+
+
+def entered(problem, name, backend):
+    """Return the network, the method and the optimizer of one of `OURS`."""
+    ours = OURS[name]
+    optimizer = outer(problem) if ours.searched is None else SGD(1.0)
+    return problem.network(backend), ours.method(**ours.timed), optimizer
+
+
 def our_step(problem, name, backend, images):
     """Return a whole training step of one of `OURS`."""
-    ours = OURS[name]
-    net, method = problem.network(backend), ours.method(**ours.timed)
-    optimizer = outer(problem) if ours.searched is None else SGD(1.0)
+    net, method, optimizer = entered(problem, name, backend)
     X, y = net.checked_batch(*problem.samples(images))
 
     def step():
@@ -354,7 +364,7 @@ def sklearn_step(problem, name, backend, images):
 
 def timed_step(problem, name, backend="numpy", images=None):
     """Return the training step of one of `OURS` or `OTHERS`, or None if it does not apply or cannot run here."""
-    if name in OURS and OURS[name].chains and not problem.chain:
+    if not trains(name, problem):
         return None
     if name in OURS:
         return our_step(problem, name, backend, images)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,6 +175,15 @@ class Plan:
         """The `Setting`: the scale's with the changes."""
         setting = replace(self.what.settings[self.scale], **self.changes)
         return setting if self.data is None else replace(setting, data=(Path(self.data).stem,))
+
+    @property
+    def methods(self):
+        """For each label the method and its optimizer, as text; what differs between its step sizes is "step"."""
+        texts = {}
+        for one in self.what.variants(self.setting):
+            texts.setdefault(one.label, []).append(re.split(r"(=[0-9.e+-]+)", f"{one.method()}, {one.optimizer()}"))
+        return {label: "".join(parts[0] if len(set(parts)) == 1 else "=step" for parts in zip(*several))
+                for label, several in texts.items()}
 
     @property
     def command(self):

@@ -174,14 +174,16 @@ def folder_of(plan, folder):
 def claim_folder(plan, folder):
     """Write the settings into a results folder, or make sure that it has the same ones and complete results.
 
-    The number of seeds may differ, as each run is stored under its seed.
+    The number of seeds may differ, as each run is stored under its seed. The methods with their optimizers, and the
+    share held out, are written for the reader and not compared: earlier folders lack them.
     """
     mine = {"experiment": plan.experiment, "scale": plan.scale, "setting": asdict(plan.setting),
             "backend": plan.backend, "data": {name: fingerprint(load_data(plan, name)) for name in plan.setting.data}}
     mine, path = json.loads(json.dumps(mine)), folder / "settings.json"
     writable_folder(folder / "runs")
     if not path.exists():
-        write_text(path, json.dumps(mine, indent=1))
+        told = {"held out": plan.what.validation, "methods": plan.methods}
+        write_text(path, json.dumps({**mine, **told}, indent=1, ensure_ascii=False))
     theirs = read_json(path, "the settings of minilift reproduce", partial(with_seeds, seeds=plan.setting.seeds))
     differing = [name for name in mine if mine[name] != theirs.get(name)]
     if differing:

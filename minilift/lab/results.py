@@ -29,6 +29,7 @@ def write_results(plan, results, folder):
     """Write the table and the verdicts (text, CSV, JSON), and a figure for each data set."""
     cells, draw = (steps_cells, steps_figure) if plan.what.figure == "steps" else (curves_cells, curves_figure)
     about = {"command": plan.command, "title": plan.what.title, "setting": asdict(plan.setting),
+             "held out": plan.what.validation, "methods": plan.methods,
              "machine": machine(), "machines of the runs": machines(results),
              "verdicts": [one._asdict() for one in plan.what.claims(results)],
              "tables": {data: cells(plan.what, results, data) for data in results.data},
@@ -80,7 +81,7 @@ def read_json(path, what, make):
 def report(about):
     """Return the tables and the verdicts of an experiment as text."""
     at = about["machine"]
-    lines = [about["title"], about["command"], setting_text(**about["setting"]),
+    lines = [about["title"], about["command"], setting_text(**about["setting"]), *methods_text(about),
              f"{at['processor']}, {at['blas']}, numpy {np.__version__}, commit {at['commit']}, {at['date']}"]
     for data, cells in about["tables"].items():
         lines += ["", f"{data}:", *aligned(cells), *about["notes"][data]]
@@ -90,9 +91,18 @@ def report(about):
 
 def setting_text(data, samples, widths, epochs, batch, seeds):
     """Return the size of an experiment in words."""
-    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, {epochs} epochs, "
-            f"batch {'of all' if batch is None else batch}, "
+    return (f"{samples} samples at most, hidden widths {'-'.join(map(str, widths))}, "
+            f"{epochs} epoch{'s' * (epochs > 1)}, batch {'of all' if batch is None else batch}, "
             f"{seeds} seed{'s' * (seeds > 1)}")
+
+
+def methods_text(about):
+    """Return lines on what was held out, and on each method with its optimizer; none for results of former versions."""
+    if "methods" not in about:
+        return []
+    share = about["held out"]
+    held_out = "No samples held out" if share is None else f"{share:.0%} of the samples held out for validation"
+    return [f"{held_out}; methods and optimizers:", *(f"  {label}: {text}" for label, text in about["methods"].items())]
 
 
 def steps_cells(experiment, results, data):
@@ -209,6 +219,8 @@ def experiment_part(path, about):
     """Return the tables, notes, verdicts and figures of an experiment; the figures are beside the file."""
     lines = ["", f"### {about['title']} ({', '.join(about['tables'])})", "",
              f"{origin(about)} {setting_text(**about['setting'])}."]
+    if told := methods_text(about):
+        lines += ["", told[0], "", *(f"- {line.strip()}" for line in told[1:])]
     for data, cells in about["tables"].items():
         lines += ["", f"*{data}*", "", *markdown(cells), "", *(f"{note}  " for note in about["notes"][data])]
         figure = path.with_name(f"{path.stem}-{data}.png")

@@ -117,7 +117,7 @@ def inputs_of(what, X, shape, least, table, white=255):
 def labels_of(what, y, samples, table):
     """Return the labels of a file as int64."""
     if y.shape != (samples,) or y.dtype.kind not in "ui" or y.min() < 0 or y.max() > 10**6:
-        hint = where_labels_are(y, samples, y.shape[-1] if y.ndim == 2 else 0)
+        hint = where_labels_are(y, samples, y.shape[-1] if y.ndim == 2 else 0, real="")
         if table:
             hint += "; or real numbers, as y.astype(float) has them, for a regression" * (y.dtype.kind in "ui")
         raise ValueError(f"{what} must be {samples} labels, whole numbers from 0, got "

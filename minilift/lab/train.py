@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minilift.datasets import mean_and_deviation
-from minilift.lab.compare import add_task, make_task, parse_method, seconds_needed
+from minilift.lab.compare import add_task, make_task, parse_method, seconds_needed, taken_as_they_are
 from minilift.network import Network
 from minilift.support.arguments import whole_number
 from minilift.support.options import check_counts, decimal, naming, writable
@@ -80,23 +80,28 @@ def train(arguments, team):
     if leads:
         print(*[task.describe(), *task.remarks()], sep="\n")
         print(f"{contender.label}, step size {arguments.step:g}, {team.size} "
-              f"{'process' if team.size == 1 else 'processes'}", flush=True)
+              f"{'process' if team.size == 1 else 'processes'}", *taken_as_they_are(task, [contender]), sep="\n",
+              flush=True)
     if leads and team.size > 1:
         samples = len(task.data.X_train)
         print(*Ranks(team, method).describe(net, min(batch or samples, samples)), sep="\n", flush=True)
     with threadpool_limits(arguments.threads, user_api="blas"):
         if leads and not arguments.quiet:
             note(f"{about(seconds_needed(task, contender, task.epochs, team.size))} at most")
-        bar = watched() and not arguments.quiet
+        bar, told = watched() and not arguments.quiet, []
+        written = [] if watched() or arguments.quiet else [partial(lines, epochs=arguments.epochs)]
         try:
             history = fit(net, task.data, method, optimizer, epochs=arguments.epochs, batch_size=batch,
                           seed=arguments.seed, checkpoint=arguments.checkpoint, resume=arguments.resume or None,
-                          team=team, progress=bar,
-                          callbacks=[] if watched() or arguments.quiet else [partial(lines, epochs=arguments.epochs)])
+                          team=team, progress=bar, callbacks=[*written, lambda row, *_: told.append(row)])
         except KeyboardInterrupt:
             if leads and arguments.checkpoint is not None and arguments.checkpoint.exists():
                 note(f"{arguments.checkpoint} holds the last whole epoch: the same line with --resume goes on from it")
             raise
+    if leads and not told:  # resumed, and not an epoch more
+        epochs = len(history) - 1
+        print(f"nothing was left to do: {arguments.checkpoint} holds {epochs} epoch{'s' * (epochs != 1)}, --epochs is "
+              f"{arguments.epochs}")
     if leads:
         report(net, task, history, arguments.output)
     return int(history.diverged is not None)

@@ -31,6 +31,8 @@ class Map(Layer):
     ----------
     takes_images : bool
         Whether the network must be told the size of its input images.
+    takes_vectors : bool
+        Whether it refuses samples of more than one axis.
 
     Examples
     --------
@@ -40,14 +42,16 @@ class Map(Layer):
     """
 
     kind = "map"
-    takes_images = False
+    takes_images = takes_vectors = False
 
     def adjoint_inputs(self, theta, g, values):
         """Return the signals at the inputs; a map has one input, a join several."""
         return [self.adjoint_input(theta, g)]
 
     def output_shape(self, input_shape):
-        """Shape of one output sample for one input sample."""
+        """Shape of one output sample for one input sample, which must be of shape (n_in,) if it has one axis."""
+        if (self.takes_vectors or len(input_shape) == 1) and tuple(input_shape) != (self.n_in,):
+            raise ValueError(f"{self!r} expects samples of shape ({self.n_in},), got {tuple(input_shape)}")
         return (self.theta_shape[1],)
 
     def rows(self, a):
@@ -90,6 +94,7 @@ class Linear(Map):
     ([[11.5]], [[10.0, 20.0]], [[30.0], [40.0], [10.0]])
     """
 
+    takes_vectors = True
     shown_bare = ("n_in", "n_out")
 
     def __init__(self, n_in: int, n_out: int, init: str | float = "uniform") -> None:
@@ -106,12 +111,6 @@ class Linear(Map):
     def initial_theta(self, rng):
         """Draw θ with NumPy's generator `rng`, as float64 of shape (n_in + 1, n_out)."""
         return draw_theta(rng, self.init, self.n_in, self.n_out, fan_in=self.n_in, fan_out=self.n_out)
-
-    def output_shape(self, input_shape):
-        """Shape of one output sample for one input sample of shape (n_in,)."""
-        if tuple(input_shape) != (self.n_in,):
-            raise ValueError(f"{self!r} expects samples of shape ({self.n_in},), got {tuple(input_shape)}")
-        return (self.n_out,)
 
     def forward(self, theta: np.ndarray, a: np.ndarray) -> np.ndarray:
         r"""Return :math:`z = \varphi(\theta, a)`, shape (N, n_out), for a of shape (N, n_in)."""

@@ -70,7 +70,7 @@ def fit_pieces(f, target, centre, c):
     best = lowest = None
     for low, high, slope, offset in f.pieces:
         curvature, rest = slope * slope + c, slope * centre + (offset - target)
-        v = centre - (slope / curvature) * rest
+        v = centre - (slope / curvature) * rest  # Lifted z
         u = xp.clip(v, low, high)
         cost = (c / curvature) * rest**2 + curvature * (u - v) ** 2
         if best is None:

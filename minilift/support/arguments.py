@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -183,11 +184,16 @@ def fits_in_memory(what, needed):
 # ---- things given by name
 
 
-def where_labels_are(y, samples, n_out):
-    """Return how to get labels, whole numbers (N,), from an array that has them in another form; "" if it has none."""
+def where_labels_are(y, samples, n_out, real="; a regression takes loss=ml.SquaredError()"):
+    """Return how to get labels, whole numbers (N,), from an array that has them in another form; "" if it has none.
+
+    `real` is what to do with real numbers, which are no labels.
+    """
     kind = y.dtype.kind
+    if kind == "f" and y.ndim and len(y) == samples and not bool((y == y.round()).all()):
+        return real
     if y.shape == (samples, 1):
-        return "; y[:, 0] has it"
+        return f"; y[:, 0]{'.astype(int)' if kind == 'f' else ''} has it"
     if y.shape == (samples, n_out) and kind in "biuf":  # one-hot rows: 0 except for one entry
         return "; y.argmax(axis=1) has it" * bool(((y == 1).sum(axis=1) + (y == 0).sum(axis=1) == n_out).all()
                                                   and ((y == 1).sum(axis=1) == 1).all())
@@ -249,6 +255,10 @@ def made_by_name(what, text, known):
     ValueError
         If the name or an argument is unknown, or an argument without a default is missing.
     """
+    own = re.search(r"(\w+)\.py:(\w+)$", text)
+    if own:
+        raise ValueError(f"{what}: {text!r} is a name for the commands; here give the object: "
+                         f"from {own[1]} import {own[2]}")
     name, options = split_options(what, text)
     make, settings = known[known_name(what, name, tuple(known))]
     parameters = inspect.signature(make).parameters

@@ -84,14 +84,48 @@ def test_the_listing_names_lines_and_tests():
         assert str(place) in text
 
 
-@pytest.mark.parametrize(("query", "expected"), [
-    ("13", ["ProxProp (13)"]), ("ProxProp (13)", ["ProxProp (13)"]), ("3", ["ProxProp (3)", "ProxProp Prop. 3"]),
-    ("REPRESENTER", ["Representer"]), ("proposition", [f"ProxProp Prop. {number}" for number in range(1, 6)]),
-    ("prop. 4", ["ProxProp Prop. 4"]), ("backprop", ["BackProp", "BackProp signal"]),
-    ("SIBP", ["SIBP W", "SIBP b", "SIBP signal"]), ("condition number", ["ProxProp Prop. 4"]),
-    ("gram.py", ["Representer"]), ("", list(EQUATIONS))])
-def test_words_choose_rows(query, expected):
-    assert equations.matching(query, CODE, TESTS) == expected
+BLOCKS = ["Lifted θ", "Lifted a", "Lifted z", "Lifted output"]
+
+
+@pytest.mark.parametrize(("query", "named", "others"), [
+    ("13", ["ProxProp (13)"], []), ("ProxProp (13)", ["ProxProp (13)"], []),
+    ("11", ["ProxProp (11)"], ["ProxProp (13)", "ProxProp Prop. 2", "Lifted θ"]),
+    ("3", ["ProxProp (3)", "ProxProp Prop. 3"], []), ("REPRESENTER", ["Representer"], []),
+    ("proposition", [], [f"ProxProp Prop. {number}" for number in range(1, 6)]),
+    ("prop. 4", ["ProxProp Prop. 4"], []), ("backprop", ["BackProp", "BackProp signal"], []),
+    ("SIBP", ["SIBP W", "SIBP b", "SIBP signal"], ["MAC W"]), ("condition number", [], ["ProxProp Prop. 4"]),
+    ("bcd", ["BCD jacobi"], BLOCKS), ("Zeng", [], [*BLOCKS, "BCD jacobi"]),
+    ("Taylor 2016", [], [*BLOCKS, "ADMM u"]), ("lifted zeng", [], BLOCKS), ("benning", [], [
+        "Matching energy", "Matching gradient", "Matching θ", "Bregman a"]),
+    ("gram.py", [], ["Representer"]), ("", list(EQUATIONS), [])])
+def test_words_choose_rows_by_name_first(query, named, others):
+    assert equations.matching(query, CODE, TESTS) == (named, others)
+
+
+def test_rows_that_match_by_another_thing_than_their_name_are_said_to():
+    blocks = equations.listing(CODE, TESTS, *equations.matching("bcd", CODE, TESTS)).split("\n\n")
+    assert [block.split("  ")[0] for block in blocks] == [
+        "BCD jacobi", "Others, which have it in their statement or paper:", *BLOCKS]
+    assert "Others" not in equations.listing(CODE, TESTS, *equations.matching("zeng", CODE, TESTS))
+
+
+def test_a_row_names_its_paper_as_the_modules_do():
+    """The whole index, and the table; what belongs to no single paper names none."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "minilift").rglob("*.py")
+                   if path.name != "equations.py").replace(" (", ", ").replace(")", "")
+    for paper in equations.PAPERS.values():
+        for one in re.sub(r" \([^)]*\)", "", paper).split("; "):
+            assert one in text, f"{one} stands in no docstring"
+    without = {name for name in EQUATIONS if not equations.paper_of(name)}
+    assert without == {"BackProp", "BackProp signal", "Representer", "Gauss–Newton"}
+    paper = "Taylor, Burmeister, Xu, Singh, Patel, Goldstein, ICML 2016"
+    assert f"\n    paper   {paper}\n    code    " in equations.listing(CODE, TESTS, ["ADMM u"])
+    assert f"| ADMM u | {EQUATIONS['ADMM u']} | {paper} | " in equations.markdown(CODE, TESTS)
+    assert "paper" not in equations.listing(CODE, TESTS, ["Representer"]).replace("test_", "")
+
+
+def test_the_closed_form_of_a_lifted_value_is_found_where_it_is_computed():
+    assert {place.name for place in CODE["Lifted z"]} == {"ThreeSplit.best_z", "fit_pieces"}
 
 
 @pytest.mark.parametrize(("query", "nearest"), [

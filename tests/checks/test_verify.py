@@ -19,7 +19,7 @@ from minilift.checks import command as of_command
 from minilift.checks import networks, numeric, papers
 from minilift.checks.command import load_target
 from minilift.checks.package import package_methods
-from minilift.checks.report import CLAIMS, Finding, common_reason
+from minilift.checks.report import CLAIMS, Finding, common_reason, row_of
 
 
 @functools.cache
@@ -193,6 +193,41 @@ def test_a_method_of_which_nothing_is_said_is_not_verified():
     assert json.loads(report.to_json())["unverified"]
     with pytest.raises(AssertionError, match="not verified"):
         report.raise_for_failures()
+
+
+def test_a_methods_report_says_which_sizes_were_tried(rng):
+    """A step that is doubled for more samples, or for more units, passes unnoticed."""
+    def doubled(block):
+        step = block.phi.adjoint_theta(block.a, block.g)
+        return step * (1 + (len(block.a) > 64 or step.shape[1] > 32))
+    report = ml.verify(doubled, like=ml.BackProp())
+    assert report.passed
+    assert report.sizes == "N ≤ 40, maps of at most 45 inputs and 5 units"
+    assert report.summary().endswith("do not apply (float64, seed 0, N ≤ 40, maps of at most 45 inputs and 5 units)")
+    assert json.loads(report.to_json())["sizes"] == report.sizes
+    net = ml.mlp([4, 40, 2], "tanh")
+    report = ml.verify(doubled, net=net, X=rng.standard_normal((100, 4)), like=ml.BackProp())
+    assert not report.passed
+    assert report.sizes == "N ≤ 100, maps of at most 40 inputs and 40 units"
+    assert ml.verify(ml.Tanh()).sizes == ml.verify(ml.BCD(), net=graph_of_joins()).sizes == ""
+    assert ml.verify(ml.Tanh()).summary().endswith("(float64, seed 0)")
+
+
+def graph_of_joins():
+    """Return a network that methods for chains refuse."""
+    return ml.Network([ml.Linear(3, 3), ml.Named("x"), ml.Tanh(), ml.Linear(3, 3), ml.Add("x"), ml.Linear(3, 2)])
+
+
+@pytest.mark.parametrize(("factor", "mark"), [(1.0, "ok"), (-1.0, "FAIL")])
+def test_the_number_of_a_descent_has_the_sign_of_its_claim(factor, mark):
+    def step(block):
+        return factor * block.phi.adjoint_theta(block.a, block.g)
+    report = ml.verify(step, like=ml.BackProp())
+    check = next(check for check in report.checks if check.claim == "it is a descent direction")
+    row = row_of(check)
+    assert (row[0], row[-1]) == (mark, "> 0")
+    assert np.sign(float(row[-2])) == factor
+    assert (check.number <= check.tolerance) == (factor > 0), "in the check itself smaller is better, as everywhere"
 
 
 def test_a_method_is_held_against_a_reference_of_the_users():
@@ -646,6 +681,9 @@ def test_command_checks_the_users_object(command, target, code, words):
 @pytest.mark.parametrize(("target", "words"), [
     ("mine.py", "expected FILE.py:NAME"), ("yours.py:x", "there is no file 'yours.py'"),
     *[(target, "did you mean 'mine.py:net'?") for target in ("mine:net", "mine.net", "mine.py::net")],
+    *[(f"{words}mine.py:Decay:lam=0.2", "expected FILE.py:NAME, without arguments after it, got "
+       "'mine.py:Decay:lam=0.2'; with other settings make another object in the file")
+      for words in ("", "mine.py:my_step --like ", "mine.py:my_step --objective ", "mine.py:my_step --net ")],
     ("mine.py:GoodTanhh", "did you mean 'GoodTanh'"), ("mine.py:Slope", "wants arguments"),
     ("mine.py:net --like backprop", "--like goes with a method"), ("--like backprop", "goes with a method"),
     ("mine.py:my_step --like proxprp", "--like: unknown name 'proxprp'; did you mean 'proxprop'"),

@@ -3,8 +3,10 @@
 import argparse
 import json
 import math
+import re
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -191,6 +193,17 @@ def test_bare_products_have_the_shapes_of_their_kind(product, shape):
 # ---- the clock
 
 
+def test_rounds_are_counted_down_only_while_they_are_long(monkeypatch, capsys):
+    clock = iter(range(1000))
+    field = {"quick": Timed("minilift", lambda: None)}
+    bench.take_turns(field, 3, "small", field)
+    assert capsys.readouterr().err.splitlines() == ["small: quick", "small: round 1 of 3, a few seconds to go"]
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: 10.0 * next(clock))
+    bench.take_turns(field, 3, "wide", field)
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "wide: quick", *(f"wide: round {number} of 3" for number in (1, 2, 3))]
+
+
 def test_contenders_take_turns():
     order = []
     field = {name: Timed("x", lambda name=name: order.append(name) or time.sleep(2e-3)) for name in "AB"}
@@ -266,6 +279,48 @@ def test_traced_bytes_are_those_of_a_step():
 # ---- the command
 
 
+def seconds_said(monkeypatch, *words, load=0.0):
+    """Return the estimate of a benchmark on two idle cores, or on loaded ones, in seconds."""
+    for name, value in (("TURN", 0.05), ("SETTLE", 0.1), ("crowd", lambda threads: 1.0 + load), ("about", float)):
+        monkeypatch.setattr(bench, name, value)
+    said = bench.lasting(bench.checked_options(parsed(*words)))
+    return float(str(said).partition(" ")[0])
+
+
+def test_the_estimate_follows_what_is_asked_for(monkeypatch):
+    """On two cores one contender took 3.5 s in a round and 5 s in seven, all of them 47 s: one of them, and large."""
+    said = partial(seconds_said, monkeypatch)
+    one, all_of_them = ("--contender", "BackProp"), said("step")
+    assert said("step", *one, "--rounds", "1") < said("step", *one) < 15 < 30 < all_of_them < 90
+    assert said("step", "--rounds", "50") > 5 * all_of_them
+    wide, dear = said("step", "--network", "wide", *one), said("step", "--network", "wide", "--contender", "LPOM")
+    assert 10 < wide < 30 < 5 * wide < dear
+    assert said("step", "--network", "wide", "small", *one) > wide
+    assert said("step", "--network", "wide", *one, load=3.0) > 2 * wide
+    assert said("step", *one, "--threads", "1", load=3.0) < 30, "turns of a short step are as long on a busy machine"
+    assert said("profile", "--network", "wide", "--contender", "LPOM") > 5 * said("profile", "--network", "wide")
+    assert said("step", "--all") > 600
+    assert said("memory", *one) < said("memory", *one, "--network", "wide", "small") < said("memory")
+    for what in ("solve", "scale", "import"):
+        assert said(what, "--rounds", "1") < said(what) < said(what, "--rounds", "20")
+    assert said("scale", *one) < said("scale") < said("scale", "--all")
+
+
+def test_every_network_has_a_time():
+    assert set(bench.STEPS) == set(contenders.PROBLEMS)
+    assert set(bench.COSTLY) <= {*contenders.OURS, *contenders.OTHERS}
+
+
+def test_the_help_of_an_option_says_which_benchmarks_it_belongs_to():
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    helps = {action.dest: action.help for action in parser._actions}
+    for option, kinds in bench.BELONGS.items():
+        assert helps[option].startswith(f"{', '.join(kinds)}: ")
+    assert "begins with the benchmarks" in parser.epilog
+    assert ":" not in helps["threads"].split("(")[0]
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("--network", "smal"), "did you mean 'small'"), (("--contender", "Backprop"), "did you mean 'BackProp'"),
     (("--rounds", "0"), "--rounds must be at least 1"), (("--threads", "0"), "--threads must be at least 1"),
@@ -280,7 +335,7 @@ def test_wrong_options_are_refused_before_anything_is_measured(words, message, t
 
 @pytest.mark.parametrize(("what", "words", "message"), [
     ("solve", ("--network", "wide"), "--network belongs to bench step, profile, memory, race, ranks, got bench solve"),
-    ("profile", ("--contender", "FOOF"), "--contender belongs to"), ("step", ("--batch", "9"), "--batch belongs"),
+    ("solve", ("--contender", "FOOF"), "--contender belongs to"), ("step", ("--batch", "9"), "--batch belongs"),
     ("race", ("--backend", "cupy"), "--backend belongs"), ("memory", ("--data", "images.npz"), "--data belongs"),
     ("step", ("--cluster", "tcp://a:1"), "--cluster belongs to bench race, got bench step"),
     ("memory", ("--rounds", "50"), "--rounds belongs"), ("race", ("--rounds", "50"), "--rounds belongs")])
@@ -379,6 +434,25 @@ def test_a_step_is_taken_apart(tmp_path):
     assert with_products == ["forward pass", "backward sweep"]
     parts = sum(row["seconds"]["median"] for row in rows.values())
     assert f"{parts * 1e3:.3f}" in text, "the sum stands below the parts"
+    assert re.search(r"^a step of BackProp +ms +bare products, ms", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["ProxProp exact", "LocoProp-M RMSProp", "BCD"])
+def test_a_step_of_any_method_is_taken_apart_and_the_table_names_it(tmp_path, name):
+    record, text = results(tmp_path, "profile", "--network", "small", "--contender", name)
+    assert [row["contender"] for row in record["rows"]][3] == "sweep and local problems"
+    assert {row["step of"] for row in record["rows"]} == {name}
+    assert re.search(rf"^a step of {name} +ms +bare products, ms", text, re.MULTILINE)
+    _, counts = bench.step_parts(TINY, bench.checked_options(parsed("profile", "--contender", name)), None)
+    assert sum((Counter(some) for some in counts.values()), Counter()) == contenders.step_products(name, TINY, "numpy")
+    assert sum(counts["forward pass"].values()) == 2, "one product for each map, whatever the local problems take"
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("PyTorch",), "unknown name 'PyTorch'"), (("BackProp", "FOOF"), "takes one step apart, got BackProp, FOOF")])
+def test_what_has_no_parts_is_refused(words, message):
+    with pytest.raises(ValueError, match=f"--contender: .*{message}"):
+        bench.run(parsed("profile", "--contender", *words))
 
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):

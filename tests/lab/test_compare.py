@@ -594,6 +594,19 @@ def test_a_method_of_the_whole_set_is_told():
     assert told not in compare.summary(task(), [parse_method("backprop")], run(task(), "backprop"), 0.3)
 
 
+@pytest.mark.parametrize(("optimizer", "methods", "told"), [
+    ("adam", ["backprop", "locoprop-s"],
+     ["locoprop-s proposes new parameters, taken as they are: adam is not applied."]),
+    ("sgd:weight_decay=0.1", ["bcd", "mac"],
+     ["bcd, mac propose new parameters, taken as they are: sgd:weight_decay=0.1 is not applied."]),
+    ("adam", ["backprop", "cg3"], []), ("sgd", ["locoprop-s"], [])])
+def test_a_method_that_goes_without_the_optimizer_is_told(optimizer, methods, told):
+    given_task = task("--optimizer", optimizer, "--samples", "20", "--epochs", "1")
+    lines = compare.summary(given_task, [parse_method(method) for method in methods],
+                            run(given_task, *methods, steps=(0.1,)), 0.3).splitlines()
+    assert [line for line in lines if "optimizer" in line or "applied" in line] == told
+
+
 # ---- the figure
 
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from minilift import cli, datasets
 from minilift.lab import bench, experiments, figures, reproduce
 from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
-from minilift.lab.results import section, with_section
+from minilift.lab.results import methods_text, section, with_section
 from minilift.lab.runs import Job, Results, blas_threads, final_loss
 from minilift.lab.tables import number
 from minilift.support.files import read_npz
@@ -324,6 +324,42 @@ def test_results_are_written_as_json_and_csv_with_all_that_is_needed_to_believe_
     assert (tmp_path / "digits.png").stat().st_size > 10_000
 
 
+def test_results_say_with_which_optimizer_and_settings_they_were_made(tmp_path):
+    reproduced("proxprop-fig2", tmp_path)
+    told = {"proxprop": "ProxProp(tau_theta=0.05, solver='exact'), Nesterov(lr=1.0, momentum=0.95, weight_decay=0.0)"}
+    for name in ("results.json", "settings.json"):
+        about = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        assert list(about["methods"]) == ["backprop", "proxprop", "cg3", "cg5", "cg10"]
+        assert told.items() <= about["methods"].items()
+        assert about["held out"] == 0.1
+    lines = (tmp_path / "results.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[3] == "10% of the samples held out for validation; methods and optimizers:"
+    assert lines[5] == f"  proxprop: {told['proxprop']}"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_what_is_searched_is_told_as_the_step(name):
+    methods = plan_of(name).methods
+    for label, text in methods.items():
+        variants = [one for one in EXPERIMENTS[name].variants(plan_of(name).setting) if one.label == label]
+        assert ("=step" in text) == (len(variants) > 1)
+    if name == "sibp-mnist":
+        assert methods["semi-implicit"].startswith("SemiImplicit(eta=step, lam=1.0, steps=5, solver='fr'), SGD(lr=1.0")
+    if name == "locoprop-autoencoder":
+        assert "lr=WarmupLinear(lr=step, warmup=5, epochs=28), momentum=0.9" in methods["backprop:momentum long"]
+
+
+def test_a_folder_of_a_former_version_is_continued(tmp_path):
+    """Its settings.json does not say which methods it was made with."""
+    reproduced("proxprop-fig2", tmp_path)
+    path = tmp_path / "settings.json"
+    former = json.loads(path.read_text(encoding="utf-8"))
+    del former["methods"], former["held out"]
+    path.write_text(json.dumps(former, indent=1))
+    assert reproduced("proxprop-fig2", tmp_path, seeds=2).seeds == [0, 1]
+    assert methods_text({"setting": {}}) == []
+
+
 def test_a_users_file_takes_the_place_of_the_data(tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "mine.npz"
     X, y = rng.integers(0, 256, (60, 6, 6, 1), dtype=np.uint8), rng.integers(0, 3, 60)
@@ -383,6 +419,7 @@ def test_the_page_is_renewed_from_the_files_that_are_kept(kept, capsys):
     assert "| BackProp | 100 (100–100) | – | 0.50 (0.50–0.50) | 50.0 (50.0–50.0) | 0.50 (0.50–0.50) |" in text
     assert "`minilift reproduce proxprop-fig2 --scale small --seeds 1 --epochs 2 --samples 120`" in text
     assert "](fig2-digits.png)" in text
+    assert "\n10% of the samples held out for validation; methods and optimizers:\n\n- backprop: BackProp()," in text
     assert "proxprop below backprop in training loss, at the end" in text
     assert with_section(text, section(kept)) == text
     readme.write_text("no marks")

@@ -164,6 +164,25 @@ def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, monkeypatch):
     assert "holds the last whole epoch: the same line with --resume goes on from it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("epochs", "told"), [("2", True), ("3", True), ("4", False)])
+def test_a_finished_run_that_is_resumed_says_that_nothing_was_left_to_do(capsys, tmp_path, epochs, told):
+    line = [*LINE[:-2], "--quiet", "--checkpoint", str(tmp_path / "run.npz"), "--resume", "--epochs"]
+    assert cli.main([*line, "3"]) == 0
+    assert "nothing was left" not in capsys.readouterr().out
+    assert cli.main([*line, epochs]) == 0
+    words = f"nothing was left to do: {tmp_path / 'run.npz'} holds 3 epochs, --epochs is {epochs}\n"
+    assert (words in capsys.readouterr().out) == told
+
+
+def test_a_run_without_its_optimizer_is_told(capsys):
+    line = [*LINE[:-1], "1", "--quiet", "--optimizer", "adam", "--step", "0.1", "--method"]
+    told = "locoprop-s proposes new parameters, taken as they are: adam is not applied.\n"
+    assert cli.main([*line, "locoprop-s"]) == 0
+    assert told in capsys.readouterr().out
+    assert cli.main([*line, "proxprop"]) == 0
+    assert "not applied" not in capsys.readouterr().out
+
+
 def test_a_network_of_a_standardized_table_of_bytes_takes_the_tables_own_numbers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     X = np.random.default_rng(0).integers(0, 100, (200, 3), dtype=np.uint8)

@@ -69,6 +69,7 @@ def test_moving_from_the_fit_never_helps(target, centre, c, f):
 @pytest.mark.parametrize("c", [0.1, 1, 2, 6, 50])
 def test_the_authors_relu_fit(oracle, c):
     """Values are equal but for exact ties (row 3), where both minimisers cost the same."""
+    # holds Lifted z
     bcd = oracle("family/bcd")
     key = f"relu_prox/c{c}"
     target, centre = bcd[f"{key}/a"], bcd[f"{key}/b"]

@@ -908,6 +908,8 @@ BROKEN_NORM.norms[0].scale_shift[0, 0] = np.nan
     ({"validation": 0.9999}, ValueError, "leaves 230 to validate and 0 to train on"),
     ({"method": ml.BackProp}, TypeError, "method: got the class BackProp; an instance is needed"),
     ({"method": 3}, TypeError, "method: expected a Method"),
+    ({"method": "my/mine.py:step"}, ValueError,
+     "fit: method: 'my/mine.py:step' is a name for the commands; here give the object: from mine import step"),
     ({"method": "bakprop"}, ValueError, "fit: method: unknown name 'bakprop'; did you mean 'backprop'"),
     ({"optimizer": ml.SGD}, TypeError, r"fit: optimizer must be an Optimizer such as SGD\(lr=0.1\)"),
     ({"optimizer": 0.1}, TypeError, "fit: optimizer must be an Optimizer .*got 0.1"),
