@@ -394,6 +394,11 @@ class Guard(ast.NodeTransformer):
 # ---- the search
 
 
+def always(*_):
+    """Return True."""
+    return True
+
+
 @dataclass(frozen=True)
 class Problem:
     """The thing to be mended and how its claims are checked.
@@ -427,8 +432,8 @@ class Problem:
     posed: Callable
     verified: Callable
     checks: list
-    possible: Callable = lambda *_: True
-    is_same: Callable = lambda *_: True
+    possible: Callable = always
+    is_same: Callable = always
     is_whole: bool = True
     held: tuple = ()
 
