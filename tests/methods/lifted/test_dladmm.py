@@ -78,6 +78,20 @@ def test_rho_grows_to_a_tenth_and_the_curvature_in_wide_networks_only():
     assert method.rho_now == 2.0  # it never shrinks
 
 
+def test_the_input_is_no_hidden_layer_however_wide():
+    X, method, widths = np.random.default_rng(0).standard_normal((9, 120)), ml.DLADMM(1e-4), []
+    method.look_at = lambda loss, width: widths.append(width)
+    method.direction(ml.mlp([120, 4, 2], seed=0, dtype=np.float64), X, np.arange(9) % 2)
+    assert widths == [4]
+
+
+def test_a_loss_that_stays_has_not_risen():
+    method = ml.DLADMM(1e-4)
+    for loss in (0.0, 1.0, 2.0, 2.0, 3.0):
+        method.look_at(loss, 3)
+    assert method.rho_now == 1e-4
+
+
 # ---- what must hold
 
 def test_no_primal_block_raises_the_energy():

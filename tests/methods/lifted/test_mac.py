@@ -171,6 +171,23 @@ def test_mu_rises_from_call_to_call_up_to_its_largest():
     assert forward.weight == 1.0
 
 
+def test_a_mu_above_its_largest_does_not_sink():
+    method = ml.MAC(mu=5.0, mu_max=3.0)
+    method.direction(network(), *DATA)
+    assert method.weight == 5.0
+
+
+def test_as_many_steps_are_taken_as_it_is_told():
+    net, method = network(), ml.MAC(a_steps=3, theta_steps=2)
+    energy, v = method.energy(net, *DATA), method.start(net, net.propagate(DATA[0]))
+    for l in (2, 1):
+        v = v.replaced("a", l, energy.lowered_a(l, v, 3))
+    for l in (1, 2, 3):
+        v = v.replaced("theta", l, energy.lowered_theta(l, v, method.alpha, 2))
+    for l, d in enumerate(method.direction(net, *DATA)[1], start=1):
+        np.testing.assert_array_equal(d, net.theta[l] - v.theta[l])
+
+
 def test_a_mu_that_is_assigned_is_that_of_the_next_call():
     method, net = ml.MAC(mu=1.0, growth=1.5), network()
     method.direction(net, *DATA)

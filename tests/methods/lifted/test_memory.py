@@ -73,6 +73,14 @@ def test_from_a_forward_pass_mini_batches_train(method):
     assert method.state_dict() == {}
 
 
+def test_admms_defaults_from_a_forward_pass():
+    """A sweep more than there are maps, and a prox term."""
+    net = network()
+    default, told = ml.ADMM(variables="forward"), ml.ADMM(variables="forward", alpha=1.0, sweeps=net.depth + 1)
+    for d, e in zip(*(method.direction(net, *DATA)[1] for method in (default, told)), strict=True):
+        np.testing.assert_array_equal(d, e)
+
+
 def test_the_lifted_state_is_a_value():
     method, net = ml.BCD(), network()
     loss, steps = method.direction(net, *DATA)

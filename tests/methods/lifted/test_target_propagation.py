@@ -145,6 +145,20 @@ def test_it_trains_and_its_inverses_improve(variant):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_the_noise_has_the_deviation_sigma():
+    assert ml.TargetPropagation(sigma=0.3).noisy(network(), np.zeros((500, 20))).std() == pytest.approx(0.3, rel=0.05)
+
+
+def test_the_reconstruction_is_that_of_all_inverses():
+    net, method, fresh = network(), ml.TargetPropagation(sigma=0.0), ml.TargetPropagation(sigma=0.0)
+    method.direction(net, *DATA)
+    fresh.prepare(net)
+    a = net.forward(DATA[0]).a
+    losses = [fresh.reconstruct(net, l, a[l - 1], net.theta[l])[0] for l in fresh.psi]
+    assert len(losses) == 2
+    assert method.measure()["reconstruction"] == pytest.approx(sum(losses), rel=1e-6)
+
+
 @each_variant
 def test_a_resumed_run_is_the_same_bit_for_bit(variant, tmp_path):
     method = ml.TargetPropagation(variant=variant)
