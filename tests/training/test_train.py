@@ -676,7 +676,7 @@ def test_a_checkpoint_holds_no_pickle_and_refuses_objects(tmp_path):
     method = ml.BackProp()
     method.state_dict = lambda: {"kept": np.array([None])}
     with pytest.raises(TypeError, match="fit: checkpoint: 'kept' of the method's state must be an array"):
-        run(method=method, epochs=1, checkpoint=path)
+        run(method=method, epochs=1, checkpoint=tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize("kept", [[1.0, 2.0], None, {"a": 1}], ids=["list", "None", "dict"])
