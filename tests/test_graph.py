@@ -72,7 +72,9 @@ def test_a_network_that_begins_with_a_transfer_begins_with_a_selection(layer):
     net = ml.Network([ml.Select(), layer, linear(4, 2)], input_shape=(4,), dtype=np.float64)
     X = np.random.default_rng(0).standard_normal((6, 4))
     assert net.predict(X).shape == (6,)
-    ml.ProxProp().direction(net, X, np.array([0, 1, 0, 1, 0, 1]), rng=np.random.default_rng(0))
+    _, directions = ml.ProxProp().direction(net, X, np.array([0, 1, 0, 1, 0, 1]), rng=np.random.default_rng(0))
+    assert [d.shape for d in directions] == [p.shape for p in net.parameters]
+    assert all(np.isfinite(d).all() and d.any() for d in directions)
 
 
 @pytest.mark.parametrize(("make", "message"), [

@@ -398,6 +398,8 @@ def using_other_shapes():
     (lambda: Adam(0.1).load_state_dict(Nesterov(0.1).state_dict()), ValueError,
      "Adam: expected a state with the keys"),
     (lambda: Nesterov(0.1).load_state_dict({}), ValueError, "Nesterov: expected a state"),
+    (lambda: Nesterov(0.1).load_state_dict({"Nesterov/steps": 3, "Nesterov/epoch": 0}), ValueError,
+     "after 3 steps a state holds buffers"),
     (lambda: SGD(0.1).start_epoch(-1), ValueError, "SGD: epoch must be at least 0"),
     (lambda: optim.Optimizer(0.1).step(two(), two()), NotImplementedError, "Optimizer must define _update"),
     (lambda: Constant(-1), ValueError, "Constant: lr"),
@@ -410,6 +412,25 @@ def using_other_shapes():
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def changed_state(optimizer, key, value):
+    """Load the optimizer's own state after a step, with one buffer changed."""
+    optimizer.step([np.ones(2)], [np.ones(2)])
+    fresh(optimizer).load_state_dict({**optimizer.state_dict(), key: value})
+
+
+def test_a_negative_mean_of_squares_is_refused_and_an_infinite_one_is_not():
+    """The square of a large number is more than its dtype holds."""
+    with pytest.raises(ValueError, match="RMSProp/mean_square/0 holds negative numbers"):
+        changed_state(RMSProp(0.1), "RMSProp/mean_square/0", -np.ones(2))
+    changed_state(Adam(0.1), "Adam/second_moment/0", np.array([np.inf, 1.0]))
+
+
+def test_parameters_that_overlap_need_not_be_neighbours():
+    whole = np.zeros(5)
+    with pytest.raises(ValueError, match="must not overlap in memory"):
+        SGD(0.1).step([whole[:3], np.zeros(2), whole[2:]], [np.ones(3), np.ones(2), np.ones(3)])
 
 
 def test_a_parameter_that_changes_its_dtype_is_refused_in_any_step():

@@ -327,7 +327,7 @@ def test_the_table_of_equations_is_current():
 
 @pytest.mark.parametrize("path", PAGES)
 def test_links_lead_somewhere(path):
-    links = re.findall(r"\]\(([^)#]+)\)", PAGES[path])
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[path])
     assert len(links) > 20 or path != "README.md"
     folder = (ROOT / path).parent
     assert not [link for link in links if not link.startswith("https://") and not (folder / link).exists()]

@@ -61,7 +61,7 @@ ABSTRACT = {"Loss", "Optimizer"}  # their methods are called on what derives fro
 KERNELS = {
     "Optimizer": {"check_fits"},
     "Network": {"checked_state", "commit", "in_batches", "outputs", "parameters_text", "propagate", "rows_of_names",
-        "to_backend", "total"},
+        "samples", "to_backend", "total"},
     "layer": {"adjoint", "adjoint_input", "adjoint_inputs", "adjoint_theta", "apply", "at_outputs",
         "columns", "commit", "conjugate", "derivative", "for_images", "forward", "gather", "gradients", "gram",
         "height", "in_range", "initial_theta", "integral", "inverse", "mean", "on_backend", "output_shape", "rows",
@@ -72,7 +72,7 @@ KERNELS = {
         "optimizer_steps", "problem", "propose", "refuse_unbounded", "solve", "step_size", "average", "dampings",
         "gram", "lowered", "prepare", "rounding_is_seen", "signal_factor",
         "inverted", "inverse_map", "inverse_transfer", "inverse", "local_gradient",
-        "differences", "learn_inverses", "noisy", "reconstruct"},
+        "differences", "gradients_and_inverses", "learn_inverses", "noisy", "reconstruct"},
     "EnergyMethod": {"alpha", "ascend", "beginning", "check_network", "check_rows", "energy", "energy_around", "jacobi",
         "look_at", "relaxed", "schedule", "start", "step_a", "step_w", "sweeps_on"},
     "Team": {"agree", "count", "first", "gather", "guard", "stop", "sum"},
@@ -316,8 +316,13 @@ NOT_TRIED = [(r"fit\(epochs\)|(conjugate_gradients|fletcher_reeves)\(steps\)|ver
 NEEDED = r"verify\((thing|net|X)\)"
 # numbers in an interval
 BOUNDED = r"Dropout\(rate\)|\((slope|momentum|beta1|beta2|fraction|decay)\)|RMSProp\(rho\)|GaussNewton\(tolerance\)"
-# Mistakes that are known to get another error, and why. To be emptied.
-PENDING: dict[str, str] = {}
+# Mistakes, as "function(argument) = value", that are known to get another error, and what it says. To be emptied.
+PENDING = {
+    r"^Network\.load_state_dict\(arrays\) = .*(array|tensor|shape)": "the name of the array in the network",
+    r"^\w+\.load_state_dict\(values\) = dict$|^History\.from_dict\(values\) = dict$": "which keys there must be",
+    r"^rnn\(n_hidden\) = 10\*\*15$": "that Linear's n_in × n_out must fit in memory",
+    r"^Gram\(a\) = sparse matrix$": "that an array was expected, without its name",
+}
 # How else a message may call an argument.
 NOUNS = {"parameters": "parameter", "directions": "direction", "thing": "method", "name": "data set",
          "layers": "layer"}
@@ -437,8 +442,12 @@ def shown(results):
     return "\n".join(f"{result.case} = {result.case.value}: {result.kind}, {result.message}" for result in results)
 
 
+def is_of(result, pattern):
+    return re.search(pattern, f"{result.case} = {result.case.value}") is not None
+
+
 def pending(result):
-    return any(re.search(pattern, str(result.case)) for pattern in PENDING)
+    return any(is_of(result, pattern) for pattern in PENDING)
 
 
 def test_the_public_face_is_found():
@@ -453,11 +462,11 @@ def test_a_wrong_call_gets_an_error_that_names_the_argument(outcomes):
     print(f"{len(mistakes)} wrong calls: {dict(count)}")
     print(shown(result for result in mistakes if result.kind != "named"))
     assert len(mistakes) >= 500
-    assert count["named"] >= 0.98 * len(mistakes)
+    assert count["named"] == len(mistakes)
 
 
 def test_no_wrong_call_is_accepted_in_silence(outcomes):
-    silent = [result for result in outcomes[0] if result.kind == "silent" and not pending(result)]
+    silent = [result for result in outcomes[0] if result.kind == "silent"]
     assert not silent, shown(silent)
 
 
@@ -473,7 +482,7 @@ def test_what_is_said_to_be_no_mistake_works(outcomes):
 
 @pytest.mark.parametrize("pattern", PENDING)
 def test_what_is_pending_is_pending_still(outcomes, pattern):
-    failing = [result for result in outcomes[0] if re.search(pattern, str(result.case)) and result.kind != "named"]
+    failing = [result for result in outcomes[0] if is_of(result, pattern) and result.kind != "named"]
     assert failing, f"{pattern} is mended: take it off PENDING"
 
 

@@ -1,4 +1,4 @@
-"""Transfers that several tests share and the package does not have."""
+"""Transfers, and a loss, that several tests share and the package does not have."""
 
 import copy
 
@@ -71,3 +71,14 @@ class ScaleShift(ml.Transfer):
 
     def gradients(self, aux, g):
         return [np.stack([(g * aux[0]).sum(axis=0), g.sum(axis=0)])]
+
+
+class Huber(ml.Loss):
+    """|r| − ½ where |r| > 1, r²/2 elsewhere, for r = z − y: its gradient is no f(z) − y."""
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r < 1, r * r / 2, r - 0.5).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -1, 1) * self.weight(len(z))

@@ -24,7 +24,7 @@ QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
 SCORE = re.compile(r"^- (\d+): (.*)$", re.M)
 KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", re.M | re.S)
 LONG = 80  # words in a part beyond which slides show only the first sentence of each paragraph
-FULL = 11  # weight of a full slide: an equation counts two, a line of a list or of code one, ten words of prose one
+FULL = 11  # weight of a full slide: an equation counts two, a line of a list or of code one, ten words one
 AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles after a cell with such a tag
 
 PAGE = Template("""<!DOCTYPE html>
@@ -190,7 +190,8 @@ def slides(notebook):
                     title = heading
                 notes.append(text)
                 for unit in units(text):
-                    add(unit)
+                    for part in re.split(r"\n(?=[-*] )", unit) if weight_of(unit) > FULL else [unit]:
+                        add(part)
             continue
         tags = cell["metadata"].get("tags", [])
         lines = [] if "exercise" in tags else tagged_lines(cell["source"])
@@ -253,9 +254,8 @@ def sentences(paragraph):
 
 def weight_of(unit):
     """Return how much of a slide's capacity a unit takes."""
-    if re.match(r"\||[-*\d]+\.? |```", unit):
-        return unit.count("\n") + 1
-    return 2 if unit.startswith("$$") else len(unit.split()) / 10
+    lines = unit.count("\n") + 1 if re.match(r"\||[-*\d]+\.? |```", unit) else 0
+    return 2 if unit.startswith("$$") else lines if unit[0] in "|`" else max(lines, len(unit.split()) / 10)
 
 
 def tagged_lines(source):

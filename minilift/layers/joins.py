@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minilift.layers.base import Layer
-from minilift.support.arguments import fits_in_memory, sequence, text, whole_number
+from minilift.support.arguments import fits_in_memory, sequence, shown, text, whole_number
 from minilift.support.backend import array_module
 
 
@@ -180,7 +180,7 @@ class Select(Join):
         self.source = None if source is None else checked_name("Select: source", source)
         self.start = None if start is None else whole_number("Select: start", start, least=0)
         if stop is not None and start is None:
-            raise ValueError(f"Select: start must be given with stop, got None and {stop}")
+            raise ValueError(f"Select: start must be given with stop, got None and {shown(stop)}")
         self.stop = None if stop is None else whole_number("Select: stop", stop, least=(start or 0) + 1)
         self.reads_current, self.sources = source is None, () if source is None else (source,)
 

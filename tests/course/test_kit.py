@@ -230,6 +230,15 @@ def test_slides_hold_what_a_lecture_needs_and_no_solution():
     assert not re.search("secret|Hidden|teach.holds|https?:(?!//www.w3.org)", text)
 
 
+@needs_pages
+def test_a_long_list_goes_on_on_the_next_slide():
+    items = [f"- item {k}: " + "word " * 60 for k in range(3)]
+    text = kit.slides({"cells": [cell("markdown", "# One\n\nIt begins."),
+                                 cell("markdown", "## Summary\n\n" + "\n".join(items))]})
+    shown = re.sub('(?s)<div class="notes">.*?</div>', "", text).split("<section")[2:]
+    assert [re.findall(r"item \d", part) for part in shown] == [["item 0"], ["item 1"], ["item 2"]]
+
+
 def test_sentences_are_cut_at_their_ends_alone():
     assert kit.sentences("See Fig. 2, e.g. $a. B$ here. Then `x. Y`! **So.** It ends.") == \
         ["See Fig. 2, e.g. $a. B$ here.", "Then `x. Y`!", "**So.** It ends."]

@@ -105,6 +105,7 @@ def test_of_a_network_with_nan_no_file_is_written(capsys, tmp_path, monkeypatch)
     assert not (tmp_path / "net.npz").exists()
 
 
+@pytest.mark.filterwarnings("default:fit. checkpoint")
 def test_a_checkpoint_set_aside_is_told_in_a_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

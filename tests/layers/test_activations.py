@@ -63,6 +63,13 @@ def test_relu_has_derivative_zero_at_zero():
     assert_relu_convention(ml.ReLU())
 
 
+def test_at_a_kink_the_slope_is_the_flatter_one():
+    ends, g = np.array([[-1.0, 1.0]]), np.ones((1, 2))
+    assert not ml.HardTanh().derivative(ends).any()
+    assert not ml.HardTanh().adjoint(ends, ends, None, g).any()
+    assert ml.LeakyReLU(0.3).derivative(np.zeros(1)) == 0.3
+
+
 def test_known_integrals():
     """F at points where it is known in closed form."""
     z = np.array([0.0, 1.0])
@@ -72,6 +79,12 @@ def test_known_integrals():
     assert_close("softplus", ml.Softplus().integral(np.array([0.0])), np.array([math.pi**2 / 12]), 1e-14)
     numeric = trapezoid(np.log1p(np.exp(np.linspace(-40, 1, 200_001))), dx=41 / 200_000)
     assert abs(ml.Softplus().integral(np.array([1.0]))[0] - numeric) < 1e-8
+
+
+@pytest.mark.parametrize("z", [-3.95, -1.5, -30.0])  # just inside the series, outside of it, far out
+def test_softplus_integral_is_exact_to_rounding(z):
+    dilogarithm = math.fsum((-math.exp(z)) ** n / n**2 for n in range(1, 80))
+    assert ml.Softplus().integral(np.array([z]))[0] == pytest.approx(-dilogarithm, rel=2e-14, abs=0)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([1.0, 30.0, 1e3]))

@@ -155,6 +155,13 @@ def test_gram_takes_the_smaller_side(rng, samples, side):
     assert len(gram.matrix) == gram.coordinates == min(16 * samples, 19)
 
 
+def test_without_damping_and_bias_the_shortest_solution_is_taken(rng):
+    phi, a = ml.Conv2d(2, 3, 3), np.repeat(rng.standard_normal((1, 4, 4, 2)), 2, axis=0)  # 16 patches, 18 weights
+    g = rng.standard_normal((32, 3))
+    d = damped_solve(phi.gram(a, side="parameter", bias=False), g, 0.0).value
+    assert_close("d", d, np.linalg.pinv(patches_by_loops(phi, a)) @ g, 1e-8)
+
+
 def test_float32_gram_of_images_with_large_means_is_accurate(rng):
     """Centred on the mean image, the error stays near float32's rounding of the images' spread, not of their mean."""
     phi = ml.Conv2d(3, 1, 3)
@@ -249,3 +256,5 @@ def test_initial_theta_is_bounded_by_the_patch_size():
     he = ml.Conv2d(4, 400, 5, init="he").initial_theta(np.random.default_rng(0))
     assert abs(norm(he[:-1]) / np.sqrt(100 * 400 * 2 / 100) - 1) < 0.02
     assert not he[-1].any()
+    glorot, bound = ml.Conv2d(4, 40, 5, init="glorot").initial_theta(np.random.default_rng(0)), np.sqrt(6 / 25 / 44)
+    assert 0.99 * bound < abs(glorot).max() <= bound  # each output counts as often as the kernel has pixels

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws import LOSSES, assert_close, assert_gradient, assert_loss_gradient, assert_prox, random_targets
 from scipy.optimize import brentq
+from transfers import Huber
 
 import minilift as ml
 
@@ -187,17 +188,6 @@ def test_mean_and_sum_differ_by_the_number_of_samples(loss, rng):
     assert total.value(z, y) == pytest.approx(5 * mean.value(z, y), rel=1e-14)
     assert_close("gradients", total.gradient(z, y), 5 * mean.gradient(z, y), 1e-14)
     assert_close("prox", total.prox(z, y, 0.7), mean.prox(z, y, 3.5), 1e-8)
-
-
-class Huber(ml.Loss):
-    """|r| − ½ where |r| > 1, r²/2 elsewhere, for r = z − y: its gradient is no f(z) − y."""
-
-    def value_per_sample(self, z, y):
-        r = abs(z - y)
-        return np.where(r < 1, r * r / 2, r - 0.5).sum(axis=-1)
-
-    def gradient(self, z, y):
-        return np.clip(z - y, -1, 1) * self.weight(len(z))
 
 
 def test_a_loss_without_a_transfer_trains_and_who_needs_one_says_so(rng):

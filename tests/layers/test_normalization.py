@@ -67,6 +67,14 @@ def test_adjoint_and_gradient_by_differences(seed, training, shape):
     assert_gradient("scale and shift", value, norm.scale_shift, *norm.gradients(aux, g), rng)
 
 
+def test_the_adjoint_is_that_of_the_pass_though_the_scale_moves(rng):
+    norm, (z, g) = ml.BatchNorm(3), rng.standard_normal((2, 5, 3))
+    a, aux = norm.apply(z, training=True)
+    adjoint = norm.adjoint(z, a, aux, g)
+    norm.scale_shift[...] = 7.0  # an optimizer writes in place
+    assert np.array_equal(norm.adjoint(z, a, aux, g), adjoint)
+
+
 def test_a_training_pass_normalises_and_changes_nothing(rng):
     norm = ml.BatchNorm(4)
     z = rng.standard_normal((50, 3, 3, 4)) * 5 + 2
@@ -138,6 +146,25 @@ def test_gradients_of_a_network_in_all_parameters(rng):
         tangent[k] = random_like(start[k], rng)
         slope = central_difference(value, start, tangent)
         assert abs((gradients[k] * tangent[k]).sum() - slope) < 1e-7
+
+
+@pytest.mark.parametrize("layers", [
+    [ml.Linear(4, 5), ml.BatchNorm(5), ml.Tanh(), ml.BatchNorm(5), ml.Linear(5, 2)],
+    [ml.Select(), ml.BatchNorm(4), ml.Linear(4, 2)]], ids=["two norms between two maps", "a norm after a selection"])
+def test_each_norm_has_its_own_gradient(layers, rng):
+    """Parameter by parameter: the right numbers at another's place are wrong."""
+    net = ml.Network(layers, input_shape=(4,), dtype=np.float64)
+    for norm in net.norms:
+        norm.scale_shift[...] = rng.standard_normal(norm.scale_shift.shape)
+    X, y = rng.standard_normal((6, 4)), np.array([0, 1] * 3)
+    for k, gradient in enumerate(ml.BackProp().direction(net, X, y)[1]):
+        parameter, start = net.parameters[k], net.parameters[k].copy()
+
+        def value(new, parameter=parameter):
+            parameter[...] = new
+            return net.loss_function.value(net.forward(X, training=True).z[net.depth], y)
+        assert_gradient(f"parameter {k}", value, start, gradient, rng, 1e-6)
+        parameter[...] = start
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.05, 1.0, 50.0]), st.sampled_from(["exact", "cg1", "cg3"]))

@@ -283,6 +283,14 @@ def test_without_a_signal_there_is_no_residual(rng):
         assert not solution.value.any()
 
 
+def test_the_residual_of_a_local_problem_is_that_of_its_gradient(rng):
+    z = rng.standard_normal((6, 2))
+    problem = LocalProblem(Gram(rng.standard_normal((6, 3))), z, MatchingLoss(ml.Tanh(), z, 0.1 * z), 0.5)
+    for solution in (gradient_steps(problem, [0.05]), fletcher_reeves(problem, 1)):
+        d = solution.value
+        assert solution.residual == pytest.approx(problem.gradient_norm(d) / problem.gradient_norm(0 * d), rel=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_small_objective_does_not_rise_either(dtype):
     """A sum of squares of size 1e-8 rounds far below the rounding of 1: past the kink of a ReLU it is a hundredfold."""

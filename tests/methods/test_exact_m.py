@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from laws import norm, stacked
+from laws import assert_close, central_difference, norm, stacked
 from scipy.optimize import linprog, nnls
 
 import minilift as ml
 from minilift.layers.activations import Softmax
 from minilift.layers.gram import Gram
+from minilift.local import solvers
+from minilift.local.minimisers import Softened
 from minilift.local.problems import LocalProblem, MatchingLoss
-from minilift.local.solvers import TRUSTED, exact, newton
+from minilift.local.solvers import TRUSTED, exact, nearest_to_zero, newton
 from minilift.methods import sweep
 from minilift.models import named_activation
 
@@ -246,6 +248,21 @@ def test_a_target_outside_the_range_may_be_held_back_by_the_others(f, targets, m
             np.testing.assert_allclose(f.forward(z_k - problem.gram.apply(d))[0], mean, atol=1e-8)
 
 
+@pytest.mark.parametrize(("f", "targets", "z_k"), [
+    (ml.Sigmoid(), [1.2, 0.3, 1e-8], [0.3, 0.3, 0.3]), (ml.Tanh(), [-3.0, 1.5, 1.0], [0.3, 0.3, 40.0])], ids=repr)
+def test_a_target_that_is_a_value_of_f_hinders_nothing_however_near_the_end_of_the_range(f, targets, z_k):
+    z_k = np.array(z_k)[:, None]
+    problem = LocalProblem(Gram(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), bias=False), z_k,
+                           MatchingLoss(f, z_k, f.forward(z_k) - np.array(targets)[:, None]), 0.0)
+    d = newton(problem, 1e-8).value
+    assert f.forward(z_k - problem.gram.apply(d))[0, 0] == pytest.approx(np.mean(targets[:2]), abs=1e-6)
+
+
+def test_where_nothing_satisfies_the_bounds_the_fallback_comes_back():
+    free, least, fallback = np.array([[1.0], [-1.0]]), np.array([1.0, 1.0]), np.array([7.0])
+    assert nearest_to_zero(np.zeros((0, 1)), np.zeros(0), free, least, fallback) is fallback
+
+
 @pytest.mark.parametrize("f", [Softmax(), ml.Sigmoid(), ml.Tanh()], ids=repr)
 def test_a_minimiser_far_from_saturated_outputs_is_found(rng, f):
     """Targets outside the range and a weak regulariser: |z| is in the thousands before and in the millions after."""
@@ -256,6 +273,28 @@ def test_a_minimiser_far_from_saturated_outputs_is_found(rng, f):
     d = newton(problem, 1e-10).value
     assert problem.gradient_norm(d) <= 1e-9 * problem.gradient_norm(0 * d) + rounding(problem, d, np.float64)
     assert abs(z_k - problem.gram.apply(d)).max() > 1e5
+
+
+@pytest.mark.parametrize("seed", [16, 22])
+def test_softened_problems_lead_where_newtons_steps_alone_do_not(seed, monkeypatch):
+    rng, f = np.random.default_rng(seed), ml.Tanh()
+    a = 100 * rng.random((10, 4))
+    z_k = a @ rng.standard_normal((4, 2))
+    signal = 3 * (f.forward(z_k) - (rng.random((10, 2)) < 0.5))
+    problem = LocalProblem(Gram(a), z_k, MatchingLoss(f, z_k, signal), 1e-6)
+    d = newton(problem, 1e-10).value
+    assert problem.gradient_norm(d) <= 1e-6 * problem.gradient_norm(0 * d)
+    monkeypatch.setattr(solvers, "from_afar", lambda problem, careful, u: u)
+    with pytest.raises(ArithmeticError, match="the gradient fell to"):
+        newton(problem, 1e-10)
+
+
+@pytest.mark.parametrize("f", [ml.Tanh(), ml.Sigmoid()], ids=repr)
+def test_a_softened_transfer_is_the_derivative_of_its_integral(rng, f):
+    soft, (z, g) = Softened(f, 4.0), 5 * rng.standard_normal((2, 4, 3))
+    a, ones = soft.forward(z), np.ones_like(z)
+    assert_close("F′", central_difference(soft.integral, z, ones), a, 1e-8)
+    assert_close("adjoint", soft.adjoint(z, a, None, g), g * central_difference(soft.forward, z, ones), 1e-8)
 
 
 def test_what_is_saturated_to_the_last_digit_is_left_where_it_is():

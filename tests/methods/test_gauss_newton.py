@@ -10,7 +10,7 @@ from test_kronecker import each_oracle, oracle_case
 
 import minilift as ml
 from minilift.methods.backward import gauss_newton
-from minilift.methods.backward.gauss_newton import network_jvp, pulled_back, split
+from minilift.methods.backward.gauss_newton import network_jvp, pulled_back, solved, split
 
 EXACT = 1e-13
 
@@ -41,14 +41,13 @@ def test_steps_are_those_of_another_program(oracle, name, kind, reduction):
 
 
 def test_a_planted_mistake_fails_the_oracle(oracle, monkeypatch):
-    """The bias passed on along a changes the derivative forward."""
-    def with_bias(net, state, tangents):
-        return network_jvp(net, state, tangents) + 0.1 * state.theta[3][-1]
-
-    net, X, y = oracle_case(oracle("family/ggn"), "tanh6-7-5-3", "mse")
-    monkeypatch.setattr(gauss_newton, "network_jvp", with_bias)
-    with pytest.raises(ArithmeticError, match="have not reached"):  # nor is what it gives linear
-        ml.GaussNewton(1.0, tolerance=EXACT).direction(net, X, y)
+    """The derivative forward is twice what it is: so is the curvature, and the steps are others."""
+    data = oracle("family/ggn")
+    net, X, y = oracle_case(data, "tanh6-7-5-3", "mse")
+    monkeypatch.setattr(gauss_newton, "network_jvp", lambda net, state, tangents: 2 * network_jvp(net, state, tangents))
+    d = ml.GaussNewton(1.0, tolerance=EXACT).direction(net, X, y)[1][0]
+    with pytest.raises(AssertionError, match="relative error"):
+        assert_close("θ_1", d, data["tanh6-7-5-3/mse/lambda1/step_theta1"], 1e-10)
 
 
 # ---- identities
@@ -160,6 +159,12 @@ def test_a_gradient_of_zero_or_nan_comes_back():
     assert not flat(ml.GaussNewton(0.1).direction(net, X, net.predict(X))[1]).any()
     net.theta[1][:] = np.nan
     assert np.isnan(flat(ml.GaussNewton(0.1).direction(net, X, X)[1])).all()
+
+
+def test_an_infinite_gradient_comes_back():
+    b = np.array([np.inf, 1.0])
+    with np.errstate(invalid="ignore"):
+        assert solved(lambda p: p, b, 1e-4, 5) is b
 
 
 # ---- what is refused; other dtypes and backends

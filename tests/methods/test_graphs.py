@@ -158,6 +158,14 @@ def test_2_algorithm_2_is_the_direction_on_any_graph(seed):
         assert_close(f"θ_{l}", state.theta[l], case.net.theta[l] - tau * d, 1e-9)
 
 
+@each_graph
+def test_2_all_uses_of_a_shared_weight_have_the_new_one(kind):
+    case = graph(kind)
+    for state in (algorithm_1(case.net, case.X, case.y, 0.1), algorithm_2(case.net, case.X, case.y, 0.1, 1.0)):
+        for l, first in enumerate(case.net.owner):
+            assert state.theta[l] is None or np.array_equal(state.theta[l], state.theta[first])
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_5_some_steps_of_conjugate_gradients_descend_and_many_are_exact(seed):
     case = random_graph(seed)

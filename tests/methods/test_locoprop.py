@@ -263,6 +263,18 @@ def test_limits_of_the_filter():
     np.testing.assert_allclose(spectral_filter(s[:1], [0.4] * 10), 4.0)  # the limit at s = 0
 
 
+@pytest.mark.parametrize("variant", ["S", "M"])
+@pytest.mark.parametrize("eta", [None, 0.3])
+def test_plain_steps_are_the_same_by_name_and_by_an_optimizer(variant, eta, rng):
+    """By name, on the local problem, and by an SGD of rate 1, on θ itself; scale and shift of a norm as well."""
+    net = ml.Network([ml.Linear(4, 5), ml.BatchNorm(5), ml.Tanh(), ml.Linear(5, 3)], dtype=np.float64)
+    X, y = rng.standard_normal((9, 4)), np.arange(9) % 3
+    by_name, by_object = (ml.LocoProp(variant, 0.5, 4, 0.05, optimizer, eta=eta).direction(net, X, y)[1]
+                          for optimizer in ("sgd", ml.SGD(1.0)))
+    for d, e in zip(by_name, by_object, strict=True):
+        assert_close("step", e, d, 1e-12)
+
+
 # ---- states, schedules, refusals
 
 def test_local_state_survives_from_batch_to_batch(numbers):

@@ -292,6 +292,14 @@ def test_progress_is_quiet_or_shows_loss_and_accuracy(capfd, monkeypatch):
     assert str(history.diverged) in capfd.readouterr().err
 
 
+def test_the_bar_of_a_resumed_run_goes_on():
+    history = History()
+    for epoch in range(3):
+        history.append({"epoch": epoch})
+    with train.progress_bar(True, history, 4, 5) as bar:
+        assert (bar.n, bar.total) == (10, 20)
+
+
 # ---- divergence
 
 
@@ -364,19 +372,32 @@ def test_a_finite_loss_above_the_start_is_kept_and_marked():
     assert "ended above the starting loss" in repr(history)
 
 
-def test_divergence_leaves_the_last_checkpoint(tmp_path):
-    path = tmp_path / "run.npz"
+def nan_in_the_third_epoch():
+    """Return a method that is backpropagation for two epochs of three maps and five batches."""
     steps = []
 
     def propose(block):
         steps.append(block.l)
         return block.phi.adjoint_theta(block.a, block.g) * (np.float32(np.nan) if len(steps) > 30 else 1)
 
-    net = small_net()
-    history = run(net, method=propose, checkpoint=path)
+    return propose
+
+
+def test_divergence_leaves_the_last_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+    history = run(method=nan_in_the_third_epoch(), checkpoint=path)
     assert history.diverged is not None
     with np.load(path, allow_pickle=False) as file:
         assert all(np.isfinite(file[name]).all() for name in file.files if name.startswith("net/"))
+
+
+def test_the_best_parameters_come_back_after_divergence_too():
+    kept, net = [], small_net()
+    history = run(net, method=nan_in_the_third_epoch(), early_stop=EarlyStop(9, restore_best=True),
+                  callbacks=lambda row, net, history: kept.append(net.state_dict()))
+    assert history.diverged is not None
+    assert np.argmin(history["train_loss"]) == 2
+    assert all(np.array_equal(array, kept[-1][name]) for name, array in net.state_dict().items())
 
 
 # ---- ends
@@ -390,6 +411,12 @@ def test_a_callback_that_returns_true_stops():
     assert len(history) == 3
     assert history.stopped == history.status == "stopped by callback enough in epoch 2"
     assert len(run(callbacks=lambda *_: True)) == 1
+
+
+def test_all_callbacks_are_called_whoever_stops_and_each_with_a_row_of_its_own():
+    epochs = []
+    run(callbacks=[lambda row, net, history: row.clear() is None, lambda row, *_: epochs.append(row["epoch"])])
+    assert epochs == [0]
 
 
 def test_a_wrong_progress_is_told_before_anything_is_done():
@@ -649,7 +676,7 @@ def test_a_checkpoint_holds_no_pickle_and_refuses_objects(tmp_path):
     method = ml.BackProp()
     method.state_dict = lambda: {"kept": np.array([None])}
     with pytest.raises(TypeError, match="fit: checkpoint: 'kept' of the method's state must be an array"):
-        run(method=method, epochs=1, checkpoint=path)
+        run(method=method, epochs=1, checkpoint=tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize("kept", [[1.0, 2.0], None, {"a": 1}], ids=["list", "None", "dict"])
@@ -715,6 +742,11 @@ def test_a_missing_or_damaged_checkpoint_is_one_clear_error(damage, error, messa
     with pytest.raises(error, match=message):
         run(net, resume=path)
     assert_same_parameters(net, untouched)
+
+
+def test_a_generator_of_another_seed_is_refused():
+    with pytest.raises(ValueError, match="is not one of this run"):
+        train.generator_of(np.random.default_rng(1).bit_generator.state, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -837,6 +869,13 @@ def test_columns_and_summary():
     assert repr(run(epochs=1)).startswith("History(BackProp(): 1 epoch in ")
     assert f"→ {history['val_accuracy'][-1]:.4g}" in repr(history)
     assert repr(History("new")) == "History(new: empty)"
+
+
+def test_a_loss_that_stays_is_not_above_its_start():
+    history = History()
+    for epoch in range(2):
+        history.append({"epoch": epoch, "train_loss": 1.0})
+    assert not history.above_start
 
 
 def test_rows_of_ones_own_need_no_seconds():

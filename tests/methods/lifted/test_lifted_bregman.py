@@ -96,10 +96,3 @@ def test_it_trains_and_resumes_bit_for_bit(variables, batch_size, tmp_path):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         ml.LiftedBregman(**arguments)
-
-
-def test_the_gpu_backend(device):
-    method, on_device, here = ml.LiftedBregman(tau=0.3), network(backend="cupy"), network()
-    _, steps = method.direction(on_device, *DATA)
-    for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
-        assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())

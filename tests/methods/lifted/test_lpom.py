@@ -81,23 +81,6 @@ def test_it_trains(variables, batch_size):
         assert (np.diff(energy) <= 1e-5 * energy[:-1]).all()
 
 
-def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
-    method, whole, parts = ml.LPOM(tau=0.3), network(), network()
-    arguments = {"optimizer": ml.SGD(lr=1.0), "batch_size": None, "progress": False}
-    at_once = ml.fit(whole, DATA, method, epochs=4, **arguments)
-    ml.fit(parts, DATA, method, epochs=2, checkpoint=tmp_path / "run.npz", **arguments)
-    method.reset()
-    resumed = ml.fit(parts, DATA, method, epochs=4, checkpoint=tmp_path / "run.npz", resume=True, **arguments)
-    assert resumed["energy"][1:] == at_once["energy"][1:]
-    for mine, other in zip(parts.parameters, whole.parameters):
-        assert np.array_equal(mine, other)
-
-
-def test_another_batch_is_refused():
-    with pytest.raises(ValueError, match="fit: batch_size must be None for LPOM"):
-        ml.fit(network(), DATA, ml.LPOM(), ml.SGD(lr=1.0), batch_size=10, progress=False)
-
-
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"mu": 0}, "LPOM: mu must be positive and finite, got 0"),
     ({"mu": [1, -1]}, r"LPOM: mu\[1\] must be positive and finite, got -1"),
@@ -108,11 +91,3 @@ def test_another_batch_is_refused():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         ml.LPOM(**arguments)
-
-
-def test_the_gpu_backend(device):
-    method, on_device, here = ml.LPOM(tau=0.3), network(backend="cupy"), network()
-    _, steps = method.direction(on_device, *DATA)
-    method.reset()
-    for theirs, ours in zip(steps, method.direction(here, *DATA)[1]):
-        assert np.allclose(ml.network.to_numpy(theirs), ours, atol=2e-4 * abs(ours).max())

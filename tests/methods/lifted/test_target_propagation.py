@@ -145,19 +145,18 @@ def test_it_trains_and_its_inverses_improve(variant):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-@each_variant
-def test_a_resumed_run_is_the_same_bit_for_bit(variant, tmp_path):
-    method = ml.TargetPropagation(variant=variant)
-    arguments = {"optimizer": ml.Nesterov(lr=0.05, momentum=0.9), "batch_size": 10, "progress": False}
-    whole, parts = network(), network()
-    at_once = ml.fit(whole, DATA, method, epochs=4, **arguments)
-    psi = {l: p.copy() for l, p in method.psi.items()}
-    ml.fit(parts, DATA, method, epochs=2, checkpoint=tmp_path / "run.npz", **arguments)
-    method.reset()
-    resumed = ml.fit(parts, DATA, method, epochs=4, checkpoint=tmp_path / "run.npz", resume=True, **arguments)
-    assert resumed["reconstruction"][1:] == at_once["reconstruction"][1:]
-    for mine, other in zip([*parts.parameters, *method.psi.values()], [*whole.parameters, *psi.values()]):
-        assert np.array_equal(mine, other)
+def test_the_noise_has_the_deviation_sigma():
+    assert ml.TargetPropagation(sigma=0.3).noisy(network(), np.zeros((500, 20))).std() == pytest.approx(0.3, rel=0.05)
+
+
+def test_the_reconstruction_is_that_of_all_inverses():
+    net, method, fresh = network(), ml.TargetPropagation(sigma=0.0), ml.TargetPropagation(sigma=0.0)
+    method.direction(net, *DATA)
+    fresh.prepare(net)
+    a = net.forward(DATA[0]).a
+    losses = [fresh.reconstruct(net, l, a[l - 1], net.theta[l])[0] for l in fresh.psi]
+    assert len(losses) == 2
+    assert method.measure()["reconstruction"] == pytest.approx(sum(losses), rel=1e-6)
 
 
 def test_a_seed_that_is_assigned_begins_anew_with_the_next_step():
@@ -219,12 +218,6 @@ def test_one_map_alone_takes_the_gradient():
     for variant in ("difference", "lee"):
         d, = ml.TargetPropagation(variant=variant).direction(net, *DATA)[1]
         assert_close("∇J", d, ml.BackProp().direction(net, *DATA)[1][0], 1e-6)
-
-
-def test_the_gpu_backend(device):
-    theirs, ours = (ml.TargetPropagation().direction(network(backend=b), *DATA)[1] for b in ("cupy", "numpy"))
-    for mine, other in zip(theirs, ours):
-        assert np.allclose(ml.network.to_numpy(mine), other, atol=2e-4 * abs(other).max())
 
 
 def test_a_step_that_fails_leaves_no_trace_in_the_inverses(monkeypatch):
