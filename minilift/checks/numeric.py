@@ -472,12 +472,12 @@ def seen_reasons(got, expected):
                 yield f"each {what} is off by a factor of its own"
     if np.any(zero) and not np.any(wrong & ~zero):
         yield "some entries should be zero, as where a mask is missing, or a threshold is wrong"
-    yield from place_reasons(wrong)
     inside = wrong[:, 1:-1, 1:-1] if got.ndim == 4 else np.zeros(0)
     if inside.size and not np.any(inside) and (1 - inside.size / wrong.size) ** wrong.sum() < 1e-3:
         yield "it is wrong at the border of the images alone: their padding"
     if np.any(wrong) and not np.any(got[wrong]) and not wrong.all():
         yield "some entries are zero, the others right, as where a part is left out"
+    yield from place_reasons(wrong)
 
 
 def place_reasons(wrong):

@@ -31,7 +31,8 @@ SEEN = ("it is wrong", "it is right", "it is nearly", "it is zero", "it is not f
 MOST = 0.6  # share of these problems that a mistake must explain to be named; a `Guess` is tested on as many again
 DECIDED = 1 / 4  # share of the problems that must be decided
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
-SOME = {r"N = 1\b": "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
+ONE_SAMPLE = r"N = 1\b"
+SOME = {ONE_SAMPLE: "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
         "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
 RUNS = "it runs on a random problem"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
@@ -141,7 +142,7 @@ class Check:
     Attributes
     ----------
     kind, subject : str
-        What was checked: "transfer" and "Tanh()", for example.
+        What was checked: "map" and "Linear(3, 2)", for example.
     claim, equation, source : str
         The claim in words and as an equation, and where the equation is printed.
     number, tolerance : float
@@ -160,9 +161,9 @@ class Check:
 
     Examples
     --------
-    >>> check = ml.verify(ml.Tanh()).checks[0]
+    >>> check = ml.verify(ml.Linear(3, 2)).checks[0]
     >>> check.kind, check.subject, check.passed, check.number <= check.tolerance
-    ('transfer', 'Tanh()', True, True)
+    ('map', 'Linear(3, 2)', True, True)
     """
 
     kind: str
@@ -379,12 +380,12 @@ def check_claim(claim, thing, subject, cases):
     some = 0 < len(failing) < len(findings)
     if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
         reason, some = f"{reason}; for long steps τ alone", False
+    holding = [case for case, finding in findings if finding.holds]
     for label, where in SOME.items() if some else ():
-        bad, good = ([case for case, finding in findings if finding.holds is holds] for holds in (False, True))
-        if all(re.search(label, case.label) for case in bad):
+        if all(re.search(label, case.label) for case, _ in failing):
             reason += f"; {where} alone"
-        elif all(re.search(label, case.label) for case in good):
-            reason += f"; it is right {where} alone"
+    if some and reason == NO_REASON and all(re.search(ONE_SAMPLE, case.label) for case in holding):
+        reason += f"; it is right {SOME[ONE_SAMPLE]} alone"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
 
