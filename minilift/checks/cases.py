@@ -13,7 +13,7 @@ from minilift.support.backend import to_numpy
 
 FIRST_IS_LAST = "f(x), f(x'), f(x): the first is the last"
 ROUNDING = "rounding of float64 only"
-OF_A_LINE = "over 1e-10 of a line"
+OF_A_LINE = "a continuous function changes by less over 1e-10 of a line"
 IN_SINGLE = 2e-4  # how near float32 results must be, relative to the largest entry
 CUT = 4e-9  # error allowed in a slope: log(1 + eᶻ), commonly replaced by z beyond z = 20, then loses e⁻²⁰ = 2e-9
 JUMPS = (-63.7, -7.03, 7.04, 63.7)  # the line is searched for jumps between these

@@ -37,7 +37,10 @@ SOME = {ONE_SAMPLE: "for a batch of one sample", r"\b1 outputs": "where there is
 RUNS = "it runs on a random problem"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they differ
-MENDED = ("With any one of these edits all claims hold:", "With this edit fewer claims fail:")
+MENDED = "With this edit all claims hold:"
+MENDED_EACH = "With any one of these edits all claims hold:"
+MENDED_SOME = "With this edit fewer claims fail:"
+LONG = 40  # rows of a report after which its failures are listed again
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 POSITIVE = "> 0"  # in the equation of a claim: the number must be so
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -221,6 +224,11 @@ class Mend:
         return "\n    ".join([f"{where}:", *lines])
 
 
+def told_of(mends):
+    """Return the line above some edits."""
+    return MENDED_SOME if mends[0].left else MENDED if len(mends) == 1 else MENDED_EACH
+
+
 def common_length(some, others):
     """Return how many characters two texts have in common from their beginning."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(some, others)))
@@ -320,8 +328,10 @@ class Report:
                 lines += textwrap.wrap(f"{check.reason} ({where})" if is_known or not unexplained else where,
                                        width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
                 unexplained = unexplained or not is_known  # said once
+        if self.failures and len(self.checks) > LONG:
+            lines += ["", "Failed:", *(f"  {check.kind} {check.subject}: {check.claim}" for check in self.failures)]
         if self.mends:
-            lines += ["", MENDED[self.mends[0].left > 0], *(textwrap.indent(str(mend), "  ") for mend in self.mends)]
+            lines += ["", told_of(self.mends), *(textwrap.indent(str(mend), "  ") for mend in self.mends)]
         elif self._found is not None:
             lines += ["", NOT_MENDED]
         return "\n".join([*lines, "", self.summary()])
@@ -348,7 +358,7 @@ class Report:
                 reason = escape(f"→ {check.reason} (worst on {check.worst})")
                 rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
         mends = "".join(f"<li><pre style='margin:0'>{escape(str(mend))}</pre></li>" for mend in self.mends)
-        told = f"<p>{MENDED[self.mends[0].left > 0]}</p><ul>{mends}</ul>" if mends else (
+        told = f"<p>{told_of(self.mends)}</p><ul>{mends}</ul>" if mends else (
             f"<p>{NOT_MENDED}</p>" * (self._found is not None))
         return f"<table>{''.join(rows)}</table>{told}<p>{escape(self.summary())}</p>"
 

@@ -758,7 +758,7 @@ def test_print_html_and_json_say_it():
     report = ml.verify(ml.Argmin(soft_energy, soft_wrong, block="z"))
     text = str(report.mends[0])
     assert text.startswith("test_mends.py, line ")
-    assert "With any one of these edits all claims hold:" in str(report)
+    assert "With this edit all claims hold:" in str(report)
     assert all(line.strip() in str(report) for line in text.splitlines())
     assert "abs(v) - lam" in report._repr_html_()
     assert '"new": "return np.sign(v) * np.maximum(abs(v) - lam, 0)"' in report.to_json()

@@ -772,3 +772,15 @@ def test_command_says_when_one_of_its_processes_ends(monkeypatch):
     ids=["short", "added", "removed"])
 def test_a_long_edit_is_marked_where_it_differs(old, new, shown):
     assert str(ml.Mend("mine.py", 7, "step", old, new)).split("\n") == shown
+
+
+def test_a_long_report_lists_its_failures_again():
+    class Wrong(ml.Tanh):
+        def derivative(self, z):
+            return 2 * super().derivative(z)
+
+    report = ml.verify(ml.Network([ml.Linear(3, 4), Wrong(), ml.Linear(4, 2)], ml.SquaredError(), dtype=np.float64))
+    shown = str(report)
+    listed = shown[shown.index("\nFailed:\n"):].splitlines()
+    assert f"  transfer {Wrong()!r}: the derivative" in listed
+    assert "Failed:" not in str(ml.verify(Wrong()))
