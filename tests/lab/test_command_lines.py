@@ -70,7 +70,7 @@ def test_values_that_compare_does_not_take(refused, option, value):
 
 
 def test_an_autoencoder_of_what_is_not_between_0_and_1(refused):
-    assert "--autoencoder: y: SigmoidCrossEntropy" in refused("compare", "--autoencoder", "--data", "moons")
+    assert "--autoencoder: the train set: y: SigmoidCrossEntropy" in refused("compare", "--autoencoder", "--data", "moons")
 
 
 def arrays_with(**changes):
