@@ -493,19 +493,20 @@ def network_gradient(net, case):
     return compare_blocks(case, directions_of(BackProp(), case), case.gradients)
 
 
-@claim("network", "gradients in scale and shift of each batch norm", "∇_{s,t} J", "BackProp")
+@claim("network", "gradients in a transfer's own parameters, as in scale and shift", "∇_{s,t} J", "BackProp")
 def norm_gradient(net, case):
-    only_if(case.net.norms, "there is no batch norm")
+    only_if(case.net.norms, "no transfer has parameters")
     return norm_steps(BackProp(), case)
 
 
 def norm_steps(method, case):
-    """Return the finding on a method's steps in the batch norms' parameters, which should be gradients."""
+    """Return the finding on a method's steps in the parameters of transfers, which should be gradients."""
     steps = first_run(method, case)[1][len(case.net.maps) :]
     pairs = enumerate(zip(steps, case.net.norms, strict=True), start=1)
     worst = worst_block([(k, compare(step, case.norm_gradient(norm), factors=case.factors))
-                         for k, (step, norm) in pairs], "batch norm")
-    return worst.retold(lambda known: [f"of a batch norm's scale and shift: {why}" for why in known])
+                         for k, (step, norm) in pairs], "transfer with parameters")
+    names = " or ".join(dict.fromkeys(type(norm).__name__ for norm in case.net.norms))
+    return worst.retold(lambda known: [f"of the parameters of {names}: {why}" for why in known])
 
 
 @claim("network", "shapes of the forward pass", "z_l = φ(θ_l, a_{l−1}), a_l = σ_l(z_l)", "ProxProp, φ and σ")

@@ -70,7 +70,8 @@ def test_values_that_compare_does_not_take(refused, option, value):
 
 
 def test_an_autoencoder_of_what_is_not_between_0_and_1(refused):
-    assert "--autoencoder: the train set: y: SigmoidCrossEntropy" in refused("compare", "--autoencoder", "--data", "moons")
+    said = refused("compare", "--autoencoder", "--data", "moons")
+    assert "--autoencoder: the train set: y: SigmoidCrossEntropy" in said
 
 
 def arrays_with(**changes):
