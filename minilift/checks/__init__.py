@@ -187,10 +187,16 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         return Report(checks, seed, missed or (NOT_VERIFIED if not told else "" if judged or ours else NOT_JUDGED),
                       partial(method_mends, thing, checks, seed, backend, net, X, y, like, objective),
                       sizes_of(cases, checks))
-    unused = tried(copy.deepcopy, thing) if kind in CASES else thing  # state left by the problems would mend nothing
+    unused = unused_copy(kind, thing)  # state left by the problems would mend nothing
     checks = checks_of(thing, seed, backend, X, y)
     return Report(checks, seed, unmeasured(checks), partial(
-        part_mends, kind, thing if unused is None else unused, checks, seed, backend))
+        part_mends, kind, unused, checks, seed, backend))
+
+
+def unused_copy(kind, thing):
+    """Return a copy of a layer or a loss, which problems leave in another state; or the thing, if it has no copy."""
+    copied = tried(copy.deepcopy, thing) if kind in CASES else None
+    return thing if copied is None else copied
 
 
 def sizes_of(cases, checks):
@@ -414,8 +420,7 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
 
     problem = partial(Problem, thing, failed_of(kind, checks), checks=checks, verified=verified)
     try:
-        used = tried(copy.deepcopy, thing) if kind in CASES else thing  # problems leave the thing in another state
-        subject, cases = posed_of(kind, thing if used is None else used, seed, backend, shape)
+        subject, cases = posed_of(kind, unused_copy(kind, thing), seed, backend, shape)
     except Exception:  # it cannot even be run; perhaps it can be once it is mended
         return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
     if kind in CASES:

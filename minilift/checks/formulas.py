@@ -157,10 +157,10 @@ def formula_is_reference(thing, case):
         return vector(result_of(other)) - vector(other.run("reference"))
 
     def reasons():
-        return [*cut_to_whole_reasons(
-            case, lambda other: plain(result_of(other)), plain(expected)), *finding.reasons, *altered_reasons(
-            case, is_right_of), *sign_reasons(case, plain(got), plain(expected))] or order_reasons(
-            case) or depends_reasons(case, defect)
+        found = [*cut_to_whole_reasons(case, lambda other: plain(result_of(other)), plain(expected)),
+                 *finding.reasons, *altered_reasons(case, is_right_of),
+                 *sign_reasons(case, plain(got), plain(expected))]
+        return found or order_reasons(case) or depends_reasons(case, defect)
 
     return finding._replace(reasons=reasons)
 

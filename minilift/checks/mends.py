@@ -38,6 +38,7 @@ import numpy as np
 from minilift.checks.edits import CONJUGATE, GUARD, edits_of, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
+from minilift.support.settings import codes_in, plain
 
 SECONDS = 5.0  # of processor time, after which no further edit is tried: other work on the machine makes no difference
 LAST = 20.0  # seconds to verify again an edit that has been found
@@ -87,15 +88,6 @@ def is_own_class(cls):
     own = [function for function in map(plain, vars(cls).values()) if isinstance(function, types.FunctionType)]
     return not str(cls.__module__).startswith(("minilift.", "builtins")) and (
         file is None or not file.startswith(FOREIGN)) and any(map(is_own, own))
-
-
-def plain(value):
-    """Return the function behind a class's attribute: a method, a property, a static or a class method."""
-    if isinstance(value, (staticmethod, classmethod)):
-        return value.__func__
-    if isinstance(value, property):
-        return value.fget
-    return value
 
 
 class Own:
@@ -150,14 +142,6 @@ def reached(function):
     """Return {name: value} of the globals that a function, or a function in it, refers to."""
     names = {name for code in codes_in(function.__code__) for name in code.co_names}
     return {name: function.__globals__[name] for name in names if name in function.__globals__}
-
-
-def codes_in(code):
-    """Yield some code and, after it, the code of the functions and classes in it."""
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from codes_in(const)
 
 
 def contents(function):

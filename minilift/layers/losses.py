@@ -27,7 +27,7 @@ class Loss(Settings):
 
     One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none and defines `gradient`, and
     `prox` if it has one, in the dtype of z, which is float32 by default. If a loss sets ``convex = True``, `verify`
-    checks that it is; targets that are not numbers of any size are refused by a `check_targets` of its own.
+    checks that it is. If it takes only some numbers as targets, a `check_targets` of its own refuses the others.
 
     Examples
     --------

@@ -279,8 +279,18 @@ def own_code(cls):
 
 
 def plain(value):
-    """Return the function behind a property, a static or a class method."""
-    return getattr(value, "__func__", None) or (value.fget if isinstance(value, property) else value)
+    """Return the function behind a class's attribute: a method, a property, a static or a class method."""
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    return value.fget if isinstance(value, property) else value
+
+
+def codes_in(code):
+    """Yield some code and, after it, the code of the functions and classes in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes_in(constant)
 
 
 def read_globals(function):
@@ -290,12 +300,11 @@ def read_globals(function):
     """
     found, written, waiting = {}, set(), [function] * (not str(function.__module__).startswith("minilift."))
     while waiting:
-        known, codes = waiting[-1].__globals__, [waiting.pop().__code__]
-        for code in codes:  # which grows by the functions inside
-            codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        reader = waiting.pop()
+        for code in codes_in(reader.__code__):
             written |= {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_GLOBAL"}
             for name in {*code.co_names} - found.keys():
-                value = known.get(name)
+                value = reader.__globals__.get(name)
                 if inspect.isfunction(value) and value.__module__ == function.__module__ and value is not function:
                     found[name] = code_checksum(value.__code__, value.__doc__)
                     waiting.append(value)

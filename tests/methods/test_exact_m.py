@@ -15,7 +15,7 @@ from minilift.layers.gram import Gram
 from minilift.local import solvers
 from minilift.local.minimisers import Softened
 from minilift.local.problems import LocalProblem, MatchingLoss
-from minilift.local.solvers import TRUSTED, exact, nearest_to_zero, newton
+from minilift.local.solvers import SOFTER, TRUSTED, exact, nearest_to_zero, newton
 from minilift.methods import sweep
 from minilift.models import named_activation
 
@@ -277,8 +277,8 @@ def test_a_minimiser_far_from_saturated_outputs_is_found(rng, f):
 
 def test_softened_problems_lead_where_newtons_steps_alone_do_not(monkeypatch):
     """Which of these seeds need them, rounding decides, that is the kernel of the BLAS."""
-    from_afar, asked = solvers.from_afar, []
-    monkeypatch.setattr(solvers, "from_afar", lambda *given: asked.append(given) or from_afar(*given))
+    softened, scales = solvers.softened, []
+    monkeypatch.setattr(solvers, "softened", lambda problem, scale: scales.append(scale) or softened(problem, scale))
     for seed in (16, 25, 27):
         rng, f = np.random.default_rng(seed), ml.Tanh()
         a = 100 * rng.random((10, 4))
@@ -287,7 +287,8 @@ def test_softened_problems_lead_where_newtons_steps_alone_do_not(monkeypatch):
         problem = LocalProblem(Gram(a), z_k, MatchingLoss(f, z_k, signal), 1e-6)
         d = newton(problem, 1e-10).value
         assert problem.gradient_norm(d) <= 1e-4 * problem.gradient_norm(0 * d)  # 5e-6 with some kernels
-    assert asked
+    assert len(scales) > 3
+    assert any(b == a / SOFTER for a, b in pairwise(scales)), "they are ever less softened"
 
 
 @pytest.mark.parametrize("f", [ml.Tanh(), ml.Sigmoid()], ids=repr)

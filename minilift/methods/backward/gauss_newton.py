@@ -40,8 +40,8 @@ class GaussNewton(Method):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: for a batch norm, where G has no terms of single samples, or another
-        transfer with parameters, for a layer
-        without a forward derivative, or for a loss whose transfer is neither elementwise nor a softmax.
+        transfer with parameters, for a layer without a forward derivative, or for a loss whose transfer is neither
+        elementwise nor a softmax.
     ArithmeticError
         On a batch: if the tolerance is not reached in that many steps. In float32 it cannot be near 1e-7.
 

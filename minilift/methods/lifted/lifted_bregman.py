@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from minilift.methods.lifted.descend import activations_then_parameters
-from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights, one_for_each
+from minilift.methods.lifted.matching import MatchingMethod, checked_weights
 from minilift.support.arguments import positive_number, whole_number
 
 
@@ -60,10 +60,6 @@ class LiftedBregman(MatchingMethod):
         self.tau = positive_number("LiftedBregman: tau", tau)
         self.mu = checked_weights("LiftedBregman: mu", mu)
         self.steps = whole_number("LiftedBregman: steps", steps)
-
-    def energy(self, net, X, y):
-        """Return the matching energy."""
-        return MatchingEnergy(net, y, tuple(one_for_each(f"{type(self).__name__}: mu", self.mu, net.depth - 1)) or 1.0)
 
     def schedule(self, energy):
         """Return the blocks of one alternation."""

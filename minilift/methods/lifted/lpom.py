@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from minilift.methods.lifted.descend import activations_then_parameters
-from minilift.methods.lifted.matching import MatchingEnergy, MatchingMethod, checked_weights, one_for_each
+from minilift.methods.lifted.matching import MatchingMethod, checked_weights
 from minilift.support.arguments import positive_number, whole_number
 
 
@@ -63,10 +63,6 @@ class LPOM(MatchingMethod):
         self.mu = checked_weights("LPOM: mu", mu)
         self.tau = positive_number("LPOM: tau", tau)
         self.steps = whole_number("LPOM: steps", steps)
-
-    def energy(self, net, X, y):
-        """Return the matching energy."""
-        return MatchingEnergy(net, y, tuple(one_for_each(f"{type(self).__name__}: mu", self.mu, net.depth - 1)) or 1.0)
 
     def schedule(self, energy):
         """Return the blocks of one sweep."""

@@ -135,7 +135,12 @@ class MatchingEnergy(LiftedEnergy):
 
 
 class MatchingMethod(Lifted):
-    """Base class of the methods on a matching energy; a subclass defines `energy` and `schedule`."""
+    """Base class of the methods on a matching energy; a subclass defines `schedule`, and `mu` or `energy`."""
+
+    def energy(self, net, X, y):
+        """Return the matching energy with weights μ_l."""
+        one_for_each(f"{type(self).__name__}: mu", self.mu, net.depth - 1)  # an error names the method, not the energy
+        return MatchingEnergy(net, y, self.mu)
 
     def start(self, net, state):
         """Return θ and the activations of the forward pass; z is not a variable."""
