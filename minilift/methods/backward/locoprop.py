@@ -20,6 +20,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minilift.energy import Block, local
 from minilift.local.problems import MatchingLoss, SquaredGap
 from minilift.local.solvers import NoMinimiserError, exact, gradient_steps
@@ -222,7 +224,7 @@ class LocoProp(Method):
 
     def refuse_unbounded(self, gap, block):
         """Raise an error if a target is outside the range of f beyond rounding: the loss then has no lower bound."""
-        if not gap.f.in_range(gap.target, 1e-6 * max(1.0, float(abs(gap.signal).max()))):  # float32's rounding
+        if not gap.f.in_range(gap.target, 8 * np.finfo(gap.target.dtype).eps * max(1.0, float(abs(gap.signal).max()))):
             raise ValueError(f"LocoProp: a target of map {block.l} lies outside the closure of the range of "
                              f"{gap.f!r}, where the unregularised matching loss has no lower bound; give eta, use a "
                              f"smaller gamma (now {self.gamma:g}), or take finitely many steps")
