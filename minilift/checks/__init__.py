@@ -71,7 +71,7 @@ from minilift.checks import formulas, lifted, methods, minima, networks, papers,
 from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient, drawn_cases
 from minilift.checks.losses import loss_cases
 from minilift.checks.maps import for_samples, join_cases, map_cases
-from minilift.checks.mends import Problem, mends_of
+from minilift.checks.mends import Problem, is_own, mends_of
 from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
 from minilift.checks.report import CLAIMS, NO_REASON, Check, Mend, NotClaimed, Report, broken, check_claim, unmeasured
@@ -429,8 +429,9 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
     if kind == "decreases":  # a sweep that moves nothing, or begins where it ends, trivially does what is claimed
-        given = {"is_same": lambda other: all(before <= after for case in cases for before, after in zip(
-            sweeps.does(case), sweeps.does(replace(case, thing=other))))}
+        given = {"possible": sweeps.leads_to_flatter(cases), "is_same": lambda other: all(
+            before <= after for case in cases for before, after in zip(
+                sweeps.does(case), sweeps.does(replace(case, thing=other))))}
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
 
 
@@ -459,15 +460,27 @@ def posed_again(kind, other, cases):
 
 
 def is_defined(kind, posed, subject, cases):
-    """Whether a part has the same values and problems as another: what defines it, apart from what is derived."""
-    values = {"map": lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a),
-              "join": lambda thing, case: case.call(lambda *v: thing.forward(None, *v), *case.values),
-              "transfer": lambda thing, case: case.apply(thing, case.z, case.training)[0],
-              "loss": lambda thing, case: case.call(thing.value, case.z, case.y)}[kind]
+    """Whether a part has the same values and problems as another: what defines it, apart from what is derived.
+
+    A loss may be defined by its transfer, of which its gradient is made.
+    """
+    def value(thing, case):
+        return case.call(thing.value, case.z, case.y)
+
+    def inherited(thing, case):
+        return value(thing, case) if is_own(type(thing).gradient) else case.call(thing.gradient, case.z, case.y)
+
+    kinds = {"map": [lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a)],
+             "join": [lambda thing, case: case.call(lambda *v: thing.forward(None, *v), *case.values)],
+             "transfer": [lambda thing, case: case.apply(thing, case.z, case.training)[0]], "loss": [value, inherited]}
     other, others = posed
-    pairs = [(values(other, case), values(subject, case)) for case in cases]
-    return [case.label for case in others] == [case.label for case in cases] and all(
-        np.shape(one) == np.shape(two) and np.allclose(one, two, 1e-6, 1e-9, equal_nan=True) for one, two in pairs)
+
+    def is_same(values):
+        pairs = [(values(other, case), values(subject, case)) for case in cases]
+        return all(np.shape(one) == np.shape(two) and np.allclose(one, two, 1e-6, 1e-9, equal_nan=True)
+                   for one, two in pairs)
+
+    return [case.label for case in others] == [case.label for case in cases] and any(map(is_same, kinds[kind]))
 
 
 def of_other_reduction(loss):

@@ -23,7 +23,7 @@ WIDTH = 70  # characters of source shown at most, if some part that contains the
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 REWRITES = {  # what may stand in place of an expression, each with its rank; a, b and c are any parts of it
     "a + b": "1 a - b; 3 a * b; 2 a; 2 b",
-    "a - b": "1 a + b; 1 b - a; 2 a; 2 -b",
+    "a - b": "1 a + b; 1 b - a; 2 a; 2 b; 2 -b",
     "a * b": "1 a / b; 3 a + b; 2 a; 2 b; 3 a @ b",
     "a / b": "1 a * b; 1 b / a; 2 a; 2 b; 2 1 / b",
     "a @ b": "1 b @ a; 1 a.T @ b; 1 a @ b.T; 2 a.T @ b.T; 4 (a + a.T) @ b; 4 a @ (b + b.T); 2 a; 2 b; 3 a * b",
@@ -384,11 +384,14 @@ def of_statement(holder, field, index, statement, operands):
         yield edit(2, ast.Assign([statement.target], value))
         if is_added(statement):
             yield edit(3, added_at(statement))
+        for name, cut in itertools.product(operands.arguments, (":-1", "1:") if isinstance(target, ast.Name) else ()):
+            if any(has_name(node, name) for node in ast.walk(value)):
+                yield edit(4, Mapped(cut_to((target.id, name), cut)).visit(copy.deepcopy(statement)))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             target := statement.targets[0], ast.Tuple):
         yield edit(3, ast.AugAssign(target, ast.Add(), value))
         if isinstance(target, ast.Name) and any(has_name(node, target.id) for node in ast.walk(value)):
-            yield edit(4, Mapped(without_last(target.id)).visit(copy.deepcopy(statement)))
+            yield edit(4, Mapped(cut_to((target.id,), ":-1")).visit(copy.deepcopy(statement)))
     if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)):
         yield part(3, "value", f"{ast.unparse(value)}.copy()")
     if isinstance(statement, ast.Return) and value is not None:
@@ -396,7 +399,8 @@ def of_statement(holder, field, index, statement, operands):
             of = "block.theta" if name == "block" else name
             yield part(5, "value", f"({ast.unparse(value)}).astype({of}.dtype)")
     if isinstance(statement, ast.If):
-        yield from (part(2, "test", ast.Constant(truth)) for truth in (True, False))
+        looked_up = any(isinstance(node, (ast.In, ast.NotIn)) for node in ast.walk(statement.test))  # as in a cache
+        yield from (part(1 if looked_up else 2, "test", ast.Constant(truth)) for truth in (True, False))
     if isinstance(statement, ast.For):
         for name in changed_in(statement):
             said = f"{name}, read in {source(statement)}", f"{name} as it was where this loop begins"
@@ -415,11 +419,11 @@ def has_name(node, name):
     return isinstance(node, ast.Name) and node.id == name
 
 
-def without_last(name):
-    """Return the change of an array to all its rows but the last, that of the bias."""
+def cut_to(names, cut):
+    """Return the change of arrays to some of their rows, such as all but the last, that of the bias."""
     def change(node):
-        if has_name(node, name):
-            return at(ast.Subscript(ast.Name(name, ast.Load()), expression("_[:-1]").slice, node.ctx), node)
+        if any(has_name(node, name) for name in names):
+            return at(ast.Subscript(ast.Name(node.id, ast.Load()), expression(f"_[{cut}]").slice, node.ctx), node)
 
     return change
 
@@ -557,6 +561,8 @@ def of_node(node, operands, top):
         yield from kind[type(node)](node)
     if operands.is_tool(node):
         return
+    if isinstance(node, ast.Attribute) and node.attr == "size" and is_of_array(node):
+        yield 2, f"len({ast.unparse(node.value)})"
     is_name = isinstance(node, (ast.Name, ast.Attribute))
     is_number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
     is_value = is_name or isinstance(node, (ast.Call, ast.BinOp, ast.Subscript))
@@ -568,7 +574,8 @@ def of_node(node, operands, top):
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
         if called_name(node) not in MADE:
             yield 3, ast.BinOp(ast.Constant(1), ast.Div(), node)
-        yield from ((3, f"({own}) ** {power}") for power in (2, 0.5))
+        of_length = called_name(node) == "len"  # its root is common, its square is not
+        yield from ((6 if of_length and power == 2 else 3, f"({own}) ** {power}") for power in (2, 0.5))
         yield from ((4, f"({own}) ** {name}") for name in operands.numbers)
     if is_value and top:
         yield from of_whole(node, f"({own})", operands, there)
@@ -589,6 +596,10 @@ def of_node(node, operands, top):
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
         left, right = ast.unparse(node.left), ast.unparse(node.right)
         yield from ((5, f"{left} @ {other} @ ({right})") for other in there if other.isidentifier())
+        if isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.MatMult):
+            first, second = ast.unparse(node.left.left), ast.unparse(node.left.right)
+            yield from ((4, f"{first} @ ({second} @ {right} {sign} {other})")
+                        for other in operands.arguments for sign in "+-")
     if top:
         yield from beside(own, operands, there)
 
@@ -614,7 +625,8 @@ def combined(one, operator, other):
 def beside(own, operands, there):
     """Yield a term combined with another operand, or a piece of the code, as a factor, a divisor or a further term."""
     for other, operator in itertools.product(there, SIGNS):
-        yield 2 if other in operands.unread else 4, combined(own, operator, other)
+        if other != own:  # 2x and x² are tried as such
+            yield 2 if other in operands.unread else 4, combined(own, operator, other)
     yield from ((5, combined(other, ast.Sub, own)) for other in there if own != other)
     for other, (names, operators) in operands.pieces.items():
         yield from ((5, combined(own, operator, other)) for operator in operators if names.issubset(there))
@@ -726,10 +738,17 @@ FORMS = [(expression(form), [(int(change[0]), change[2:]) for change in changes.
 
 
 def of_operator(node):
-    """Yield f(x)/c as f(x/c)."""
+    """Yield f(x, …)/c as f(x/c, …), and f([x, y])/c with one of the two divided."""
     left, op = node.left, node.op
-    if isinstance(op, (ast.Mult, ast.Div)) and isinstance(left, ast.Call) and len(left.args) == 1:
-        yield 2, ast.Call(left.func, [ast.BinOp(left.args[0], op, node.right)], left.keywords)
+    if not (isinstance(op, (ast.Mult, ast.Div)) and isinstance(left, ast.Call) and left.args):
+        return
+    first, *rest = left.args
+    parts = getattr(first, "elts", ())
+    for k, part in enumerate(parts):
+        items = [*parts[:k], ast.BinOp(part, op, node.right), *parts[k + 1:]]
+        yield 2, ast.Call(left.func, [ast.List(items, ast.Load()), *rest], left.keywords)
+    if not parts and not isinstance(first, ast.Starred):
+        yield 2, ast.Call(left.func, [ast.BinOp(first, op, node.right), *rest], left.keywords)
 
 
 def of_constant(node):
@@ -747,7 +766,9 @@ def of_constant(node):
 
 
 def of_comparison(node):
-    """Yield a comparison reversed, or with equality added or dropped."""
+    """Yield a comparison reversed, or with equality added or dropped; and a sign for a comparison with 0."""
+    if getattr(node.comparators[-1], "value", None) == 0 and len(node.ops) == 1:
+        yield 3, f"np.sign({ast.unparse(node.left)})"
     for k, op in enumerate(node.ops):
         for rank, other in enumerate(COMPARED.get(type(op), ()), start=1):
             yield rank, ast.Compare(node.left, [*node.ops[:k], other(), *node.ops[k + 1:]], node.comparators)
@@ -855,16 +876,23 @@ def of_call(node):
         yield 2, call(arguments=[ast.Constant(1), *arguments])
     if name == "solve" and len(arguments) == 2:
         yield 3, ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
+    if name == "mean" and isinstance(getattr(function, "value", None), ast.BinOp) and not arguments:  # over a mask
+        words = ", ".join(map(ast.unparse, keywords))
+        yield from ((4, f"{ast.unparse(call(renamed(function, 'sum')))} / ({ast.unparse(mask)}).sum({words})")
+                    for mask in (function.value.left, function.value.right))
+    if name == "split" and len(arguments) == 2:
+        whole, parts = map(ast.unparse, arguments)
+        yield 4, f"[({whole})[:, _k::{parts}] for _k in range({parts})]"
     for names, rank, word, value in ADDED:
         if name in names and word not in named:
             yield rank, call(**{word: value})
 
 
 def of_composition(node):
-    """Yield f(g(x, …), …) as g(f(x, …), …), and f(x/c) as f(x)/c."""
+    """Yield f(g(x, …), …) as g(f(x, …), …), and f(x/c, …) as f(x, …)/c."""
     inner = node.args[0] if node.args else None
-    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div)) and len(node.args) == 1:
-        yield 2, ast.BinOp(ast.Call(node.func, [inner.left], node.keywords), inner.op, inner.right)
+    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Mult, ast.Div)):
+        yield 2, ast.BinOp(ast.Call(node.func, [inner.left, *node.args[1:]], node.keywords), inner.op, inner.right)
     if isinstance(inner, ast.Call) and inner.args and not isinstance(inner.args[0], ast.Starred):
         outer = ast.Call(node.func, [inner.args[0], *node.args[1:]], node.keywords)
         yield 2, ast.Call(inner.func, [outer, *inner.args[1:]], inner.keywords)
@@ -898,9 +926,9 @@ def of_running(node, name):
 
 
 def of_length(node, name):
-    """Yield a sum in place of a length, as for weights, and a length in place of a sum."""
+    """Yield a sum, as of weights, or the number of entries in place of a length, and a length in place of a sum."""
     if name == "len" and len(node.args) == 1 and is_chain(node.args[0]):
-        yield 3, f"{ast.unparse(node.args[0])}.sum()"
+        yield from ((3, f"{ast.unparse(node.args[0])}.{other}") for other in ("sum()", "size"))
     elif name == "sum" and not node.args and not node.keywords and isinstance(node.func, ast.Attribute):
         yield 3, f"len({ast.unparse(node.func.value)})"
 

@@ -30,6 +30,7 @@ CONCAVE = "it is concave: its sign is wrong"
 NOT_CONVEX = "it is not convex, though it says convex = True"
 PAST_TARGETS = np.linspace(-3, 3, 25)[:, None, None]  # distances from the targets at which a prox is taken
 STEPS_BESIDE = (0.3, 0.05, 0.005, -0.005, -0.05, -0.3)
+SIZES = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (6, 2, 50.0), (17, 5, 3.0))  # samples, outputs, and τ of a prox
 HUGE = 1e60  # a loss that exceeds this for outputs of a few hundred grows exponentially
 
 
@@ -55,9 +56,17 @@ class LossCase(Case):
 
 
 def loss_cases(loss, rng, xp):
-    """Return a loss and random problems for it: one sample, one output, wide ones and tall ones."""
-    sizes = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (6, 2, 50.0), (17, 5, 3.0))
-    return loss, [loss_case(loss, rng, xp, *size) for size in sizes]
+    """Return a loss and random problems for it: one sample, one output, wide ones and tall ones.
+
+    Those in which it is NaN are left to one claim, unless there are no others.
+    """
+    cases = [loss_case(loss, rng, xp, *size) for size in SIZES]
+    return loss, [case for case in cases if not is_nan(loss, case)] or cases
+
+
+def is_nan(loss, case):
+    """Whether a loss is NaN at ordinary outputs."""
+    return bool(np.isnan(tried(case.value, loss, case.z) or 0.0))
 
 
 def loss_case(loss, rng, xp, n, n_out, tau):
@@ -350,6 +359,11 @@ def loss_keeps_float32(loss, case):
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
 def loss_is_safe(loss, case):
+    for n, n_out, tau in SIZES:
+        if is_nan(loss, loss_case(loss, np.random.default_rng(12), case.xp, n, n_out, tau)):
+            return Finding(math.inf, 0.0, "no value may be NaN or inf", (
+                f"it is NaN for {n} sample{'s' * (n > 1)} with {n_out} output{'s' * (n_out > 1)}: 0/0, as of a division "
+                "by one less than their number, or the log or root of a negative number",))
     only_if(case.everywhere, "it is infinite outside of its domain")
     far = 1000.0 * np.sign(case.z)
     finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()

@@ -612,15 +612,19 @@ def run_lines(problem, own, sources):
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
-    Guard.patience = ONCE + 5 * (failed[0][0] if failed else Guard.spent() - started)
+    Guard.patience = 3 * ONCE + 5 * (failed[0][0] if failed else Guard.spent() - started)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
-def holds(claim, subject, cases):
-    """Whether a claim holds in all those cases in which it is made and decided."""
+def holds(claim, subject, cases, not_made=True):
+    """Whether a claim holds in all those cases in which it is made and decided; `not_made` is said of the others."""
     for case in cases:
-        with contextlib.suppress(NotClaimed):
+        try:
             finding = measured(claim.measure, subject, case)
+        except NotClaimed:
+            if not not_made:
+                return False
+        else:
             if not finding.holds and not finding.undecided:
                 return False
     return True
@@ -673,10 +677,12 @@ def claims_mended(problem, failed, own, codes):
     """Return the claims that now hold in the problem where they failed, up to the first that does not."""
     mended, begun = [], Guard.spent()
     Guard.until = begun + Guard.patience
+    measurable = {(check.claim, check.source) for check in problem.checks if math.isfinite(check.number)}
     try:
         subject, cases = problem.posed(own.copied(codes))
         for claim, k in failed:
-            if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]])):
+            not_made = (claim.words, claim.source) not in measurable  # what could be measured, must be again
+            if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]], not_made)):
                 return mended
             mended.append(claim)
             Guard.until = begun + LAST  # it is not an endless loop

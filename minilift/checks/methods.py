@@ -529,7 +529,7 @@ def mistakes_of_damped_form(C, b, expected, got, rows):
 
 
 def recorded_blocks(method, case):
-    """Return the pairs (block that a method saw, step that it proposed for it)."""
+    """Return the pairs (block of read-only arrays that a method saw, step that it proposed for it)."""
     method, pairs = fresh(method), []
     propose = method.propose
 
@@ -539,7 +539,7 @@ def recorded_blocks(method, case):
         return step
 
     method.propose = record
-    method.directions(case.net, case.forward(), case.lend(case.y))
+    run_method(method, case)
     return pairs
 
 

@@ -262,9 +262,9 @@ def unshrunk_guesses(case, u):
     for what, way in ways.items():
         t = best_length(case, u, way) if np.any(way) else math.nan
         if math.isfinite(t) and abs(t) > 1e-6 and len(u) > 1 and np.ptp(abs(u)) > 0:
-            size = "large: cut (a hard threshold), not shrunk, or shrunk too little" if t < 0 else (
-                "small: it is shrunk too far")
-            yield f"{what} that is not 0 is too {size}, all by one number", u + t * way
+            size = "large, all by one number: shrunk too little, or not at all (a hard threshold)" if t < 0 else (
+                "small, all by one number: it is shrunk too far")
+            yield f"{what} that is not 0 is too {size}", u + t * way
 
 
 def last_guesses(case, u):

@@ -15,7 +15,10 @@ from minilift.checks.report import Finding, claim, nothing_of, only_if
 from minilift.support.arguments import shown, unknown_name
 
 SWEEPS = 400  # sweeps after which the search for a point of rest is given up
+EVERY = 5  # sweeps, after which it is looked how far one moves
 FOLLOWED = 40  # sweeps over which the energy must not rise
+ROUNDS, FEW, FLATTER = 3, 15, 0.9  # rounds of sweeps, each of which leaves less of a slope that comes to vanish
+FLAT = 1e-4  # share of a slope that counts as nothing
 
 
 def swept(case, values):
@@ -170,16 +173,55 @@ def rests_are_stationary(thing, case):
     if values is None:
         reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
+    worst, where = steepest_block(case, values, names)
+    reason = f"it rests where the energy is not stationary in {where}"
+    if values is case.values:
+        reason = "it moves nothing, and the energy is not stationary"
+    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (reason,))
+
+
+def steepest_block(case, values, names):
+    """Return the largest slope of the energy in any of some blocks, relative to that at the start, and in which."""
     worst, where, rounding = 0.0, "", 1e-6 * abs(float(case.energy(values))) + 1e-12  # of differences of the energy
     for name in names:
         slope, first = (steepest(case, there, name, kept_sums(case, name)) for there in (values, case.values))
         slope /= first + rounding
         if not slope <= worst:
             worst, where = slope, name
-    reason = f"it rests where the energy is not stationary in {where}"
-    if values is case.values:
-        reason = "it moves nothing, and the energy is not stationary"
-    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (reason,))
+    return worst, where
+
+
+def leads_to_flatter(cases):
+    """Return a function that says whether another sweep leads from where this one rests to where the energy is flatter.
+
+    That takes a few sweeps, while a point of rest takes hundreds.
+    """
+    steep = {}
+
+    def steepest_at_rest(case):
+        values, names = rest_of(case)
+        _, where = steepest_block(case, values, with_slopes(case, names))
+        along = where, kept_sums(case, where)
+        return values, along, steepest(case, values, *along)
+
+    def is_led(claim, _, case):
+        if claim.measure is not rests_are_stationary:
+            return True
+        if case.k not in steep:
+            steep[case.k] = tried(steepest_at_rest, cases[case.k])  # None if it comes to rest nowhere
+        if steep[case.k] is None:
+            return True
+        values, along, begin = steep[case.k]
+        slope = begin
+        for _ in range(ROUNDS):
+            for _ in range(FEW):
+                values = swept(case, values)[0]
+            before, slope = slope, steepest(case, values, *along)
+            if slope > max(FLATTER * before, FLAT * begin):
+                return False
+        return True
+
+    return is_led
 
 
 def rest_of(case):
@@ -190,6 +232,9 @@ def rest_of(case):
     values, moved = case.values, math.inf
     for k in range(SWEEPS):
         new, names = swept(case, values)
+        if k % EVERY and k < SWEEPS - 1:
+            values = new
+            continue
         moved = max(np.max(abs(vector(new[name]) - vector(values[name])), initial=0.0)
                     / (1e-12 + np.max(abs(vector(values[name])), initial=0.0)) for name in names)
         if not np.isfinite(moved):
