@@ -13,7 +13,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -132,7 +132,8 @@ def source(node):
 
 
 def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable = lambda line, last: True,
-             wraps: Mapping[str, set] | None = None, pieces: Mapping[str, tuple] | None = None):
+             wraps: Mapping[str, set] | None = None, pieces: Mapping[str, tuple] | None = None,
+             literals: Iterable[float] = ()):
     """Yield the edits of a function.
 
     Parameters
@@ -146,8 +147,10 @@ def edits_of(function: ast.FunctionDef | ast.Lambda, known: dict, runs: Callable
         What may be applied to an operand, as `wraps_in` returns it; default nothing.
     pieces : mapping, optional
         What may be a factor or a term beside an operand, as `pieces_in` returns it; default nothing.
+    literals : iterable of floats, optional
+        What may stand in place of a number: those that the thing's other code contains.
     """
-    operands = Operands(function, known, wraps or {}, pieces or {})
+    operands = Operands(function, known, wraps or {}, pieces or {}, list(literals))
     if isinstance(function, ast.Lambda):
         yield from of_expression([function], function, "body", None, function.body, operands)
     else:
@@ -269,8 +272,8 @@ def called_name(node):
 class Operands:
     """The names and attributes that a function computes with, each with the line from which it is available."""
 
-    def __init__(self, function, known, wraps, pieces):
-        self.wraps, self.known = wraps, known
+    def __init__(self, function, known, wraps, pieces, literals):
+        self.wraps, self.known, self.literals = wraps, known, literals
         called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         based = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         given = function.args
@@ -569,6 +572,8 @@ def of_node(node, operands, top):
     if is_of_array(node) or not (is_value or is_number or isinstance(node, ast.UnaryOp)):
         return
     own, there = ast.unparse(node), operands.at(node.lineno)
+    if is_number:
+        yield from ((3, repr(other)) for other in operands.literals if other != node.value)
     if is_number or own in operands.found:
         yield from ((4 if is_number else 3, other) for other in [*there, *operands.fields * is_name] if other != own)
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
@@ -681,6 +686,12 @@ def pieces_in(function):
                     called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self"))):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
+
+
+def literals_in(node):
+    """Return the floats in some code, without their signs, other than 0, ½ and 1."""
+    found = (abs(each.value) for each in ast.walk(node) if isinstance(getattr(each, "value", None), float))
+    return {value for value in found if value not in (0.0, 0.5, 1.0)}
 
 
 def names_in(text):

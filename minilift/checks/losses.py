@@ -362,8 +362,8 @@ def loss_is_safe(loss, case):
     for n, n_out, tau in SIZES:
         if is_nan(loss, loss_case(loss, np.random.default_rng(12), case.xp, n, n_out, tau)):
             return Finding(math.inf, 0.0, "no value may be NaN or inf", (
-                f"it is NaN for {n} sample{'s' * (n > 1)} with {n_out} output{'s' * (n_out > 1)}: 0/0, as of a division "
-                "by one less than their number, or the log or root of a negative number",))
+                f"it is NaN for {n} sample{'s' * (n > 1)} with {n_out} output{'s' * (n_out > 1)}: 0/0, as of a "
+                "division by one less than their number, or the log or root of a negative number",))
     only_if(case.everywhere, "it is infinite outside of its domain")
     far = 1000.0 * np.sign(case.z)
     finite = math.isfinite(case.value(loss, far)) and np.isfinite(case.call(loss.gradient, far, case.y)).all()

@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilift.checks.edits import CONJUGATE, GUARD, edits_of, pieces_in, wraps_in
+from minilift.checks.edits import CONJUGATE, GUARD, edits_of, literals_in, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 from minilift.support.settings import codes_in, plain
@@ -649,6 +649,7 @@ def in_order(sources, ran, own):
     wraps = dict(list(every.items())[:WRAPS]) | {wrap: set() for wrap in others}
     pieces = {text: operators for node in nodes for text, operators in pieces_in(node).items()}
     pieces = dict(list(pieces.items())[:WRAPS]) | (WEIGHT if hasattr(own.thing, "reduction") else {})
+    literals = sorted(set().union(*map(literals_in, nodes), *(numbers_of(cls) for cls in own.classes)))[:WRAPS]
     for number, source in enumerate(sources):
         if not ran[source]:
             continue
@@ -657,10 +658,18 @@ def in_order(sources, ran, own):
             known |= {f"self.{name}": value for name, value in getattr(own.thing, "__dict__", {}).items()
                       if type(value) is float}
         edits = edits_of(source.node, known, lambda first, last, lines=ran[source]: any(
-            first <= line <= last for line in lines), wraps, pieces)
+            first <= line <= last for line in lines), wraps, pieces, literals)
         found += [((source.function.__name__ in GIVEN, edit.rank, number, edit.line), edit, source) for edit in edits]
     found.sort(key=lambda item: item[0])
     return [(edit, source) for _, edit, source in found]
+
+
+def numbers_of(cls):
+    """Return the floats in a class's attributes, also those in tuples, without their signs."""
+    values = [value for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, (float, tuple))]
+    with contextlib.suppress(ValueError, TypeError):  # of different lengths, or not all numbers
+        return {float(abs(one)) for value in values for one in np.ravel(value) if np.isfinite(one) and abs(one) > 1}
+    return set()
 
 
 def codes_with(edit, source, sources):
