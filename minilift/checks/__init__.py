@@ -69,7 +69,7 @@ import numpy as np
 
 from minilift.checks import formulas, lifted, methods, minima, networks, papers, sweeps  # noqa: F401  (their claims)
 from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient, drawn_cases
-from minilift.checks.losses import loss_cases
+from minilift.checks.losses import loss_cases, prox_as_low_as_probes
 from minilift.checks.maps import for_samples, join_cases, map_cases
 from minilift.checks.mends import Problem, is_own, mends_of
 from minilift.checks.numeric import tried
@@ -423,16 +423,17 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
         subject, cases = posed_of(kind, unused_copy(kind, thing), seed, backend, shape)
     except Exception:  # it cannot even be run; perhaps it can be once it is mended
         return mends_of(problem(posed=lambda other: posed_of(kind, other, seed, backend, shape)))
+    quick = {"argmin": minima.as_low_as_probes, "decreases": sweeps.leads_to_flatter,
+             "loss": partial(prox_as_low_as_probes, subject)}
+    problem = partial(problem, **{"possible": quick[kind](cases)} if kind in quick else {})
     if kind in CASES:
         return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
             kind, posed_of(kind, other, seed, backend, shape), subject, cases) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
-    given = {"possible": minima.as_low_as_probes(cases)} if kind == "argmin" else {}
     if kind == "decreases":  # a sweep that moves nothing, or begins where it ends, trivially does what is claimed
-        given = {"possible": sweeps.leads_to_flatter(cases), "is_same": lambda other: all(
-            before <= after for case in cases for before, after in zip(
-                sweeps.does(case), sweeps.does(replace(case, thing=other))))}
-    return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases]), **given))
+        problem = partial(problem, is_same=lambda other: all(before <= after for case in cases for before, after in zip(
+            sweeps.does(case), sweeps.does(replace(case, thing=other)))))
+    return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases])))
 
 
 def of_class(thing, cls):

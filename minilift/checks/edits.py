@@ -28,6 +28,7 @@ REWRITES = {  # what may stand in place of an expression, each with its rank; a,
     "a / b": "1 a * b; 1 b / a; 2 a; 2 b; 2 1 / b",
     "a @ b": "1 b @ a; 1 a.T @ b; 1 a @ b.T; 2 a.T @ b.T; 4 (a + a.T) @ b; 4 a @ (b + b.T); 2 a; 2 b; 3 a * b",
     "a ** b": "1 b ** a; 2 a; 2 b",
+    "(a @ b) ** c": "3 a ** c @ b ** c",
     **{f"a {sign} b": "2 a; 2 b" for sign in ("%", "//", "&", "|", "^", "<<", ">>")},
     "a * b / c": "2 a * c / b",
     **{f"a {times} b {plus} c": f"2 a {times} (b {plus} c)" for times in "*/" for plus in "+-"},
@@ -637,7 +638,8 @@ def beside(own, operands, there):
         yield from ((5, combined(own, operator, other)) for operator in operators if names.issubset(there))
     shares = [f"1 - {name}" for name in operands.shares if name in there]
     shares += [f"np.sign({name})" for name in operands.arguments]
-    yield from ((5, combined(own, ast.Mult, share)) for share in shares)
+    shares += [f"{name} ** 2" for name in operands.shares if name in there]
+    yield from ((5, combined(own, operator, share)) for share in shares for operator in (ast.Mult, ast.Div))
     sized = [name for name in operands.found if name.partition(".")[0] in operands.arguments]  # and their attributes
     sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]")]
     yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
@@ -675,15 +677,21 @@ def pieces_in(function):
     def is_short(side):
         return is_chain(side.value if isinstance(side, ast.Subscript) else side) or isinstance(side, ast.Constant)
 
+    def is_simple(node):
+        return isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right)
+
+    def is_root(node):
+        return isinstance(node, ast.Call) and len(node.args) == 1 and any(of(node.args[0]) for of in (
+            is_short, is_simple)) and (called_name(node) in OF_NUMBERS or has_name(getattr(
+                node.func, "value", None), "self"))
+
     found = {}
     for node in ast.walk(function):
-        if isinstance(node, ast.BinOp) and is_short(node.left) and is_short(node.right):
+        if is_simple(node):
             found[ast.unparse(node)] = AS_PIECE.get(type(node.op), ())
         elif isinstance(node, ast.Compare) and is_short(node.left) and all(map(is_short, node.comparators)):
             found[ast.unparse(node)] = (ast.Mult,) * all(isinstance(op, ORDERED) for op in node.ops)
-        elif (isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load)) or (
-                isinstance(node, ast.Call) and len(node.args) == 1 and is_short(node.args[0]) and (
-                    called_name(node) in OF_NUMBERS or has_name(getattr(node.func, "value", None), "self"))):
+        elif is_root(node) or (isinstance(node, ast.Subscript) and is_short(node) and isinstance(node.ctx, ast.Load)):
             found[ast.unparse(node)] = (ast.Mult, ast.Div, ast.Add, ast.Sub)
     return dict([(text, operators) for text, operators in found.items() if operators][:PIECES])
 
@@ -791,7 +799,11 @@ def of_boolean(node):
 
 
 def of_items(node):
-    """Yield a list or a tuple with two neighbouring items exchanged."""
+    """Yield a list or a tuple with two neighbouring items exchanged; for two halves of an array, every other entry."""
+    halves = [ast.unparse(part) for part in node.elts if isinstance(part, ast.Subscript)]
+    if len(node.elts) == len(halves) == 2 and (match := re.fullmatch(r"(.*[\[ ]):([^:,]+)\]", halves[0])) and (
+            halves[1] == f"{match[1]}{match[2]}:]"):
+        yield 4, f"[{match[1]}::2], {match[1]}1::2]]"
     for k in range(min(len(node.elts) - 1, 4)):
         yield 2, type(node)([*node.elts[:k], *node.elts[k : k + 2][::-1], *node.elts[k + 2:]], node.ctx)
 
@@ -868,6 +880,12 @@ def of_call(node):
     for k in range(len(keywords)):
         yield 2, call(keywords=[*keywords[:k], *keywords[k + 1:]])
     named = {word.arg for word in keywords}
+    if name in REDUCED and (axis := {"0": "1", "1": "0", "-1": "0"}.get(", ".join(
+            ast.unparse(word.value) for word in keywords if word.arg == "axis"))):
+        others = [word for word in keywords if word.arg not in ("axis", "keepdims")]
+        yield 3, call(keywords=others, axis=axis, **{} if "keepdims" in named else {"keepdims": "True"})
+    if name == "eye" and len(arguments) == 1:  # nothing for the bias
+        yield 4, f"np.diag([1.0] * ({ast.unparse(arguments[0])} - 1) + [0.0])"
     if name in REDUCED and "axis" not in named:
         yield from ((3, call(axis=axis, **held)) for axis in ("0", "1", "-1") for held in ({}, {"keepdims": "True"}))
     yield from of_composition(node)

@@ -20,8 +20,8 @@ from minilift.checks.cases import (
     jump_of,
     of_each_sample,
 )
-from minilift.checks.minima import minimum_finding
-from minilift.checks.numeric import OFF, compare, dense, fits, gradient, is_soon_off, seen_last, tried
+from minilift.checks.minima import lowest_around_result, minimum_case, minimum_finding, reaches
+from minilift.checks.numeric import OFF, Asked, compare, dense, fits, gradient, is_soon_off, seen_last, tried
 from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
 from minilift.layers.losses import Loss
 
@@ -380,6 +380,23 @@ def loss_prox(loss, case):
     own = type(loss).prox is not Loss.prox if isinstance(loss, Loss) else True  # which may say that it is not defined
     only_if(hasattr(loss, "prox") and (own or named_transfer(loss) is not None), "it has no prox")
     only_if(case.z.size <= 12, "larger problems would take long")
+    try:
+        case.call(lambda v, y: loss.prox(v, y, case.tau * len(case.w)), case.w, case.y)
+    except NotImplementedError as why:
+        raise NotClaimed(f"its prox is not defined: {why}") from None
+    posed, given = prox_problem(loss, case)
+    (objective, _, prox, *_), weight = posed, given["weight_of_a_sample"]
+    single = len(case.w) == 1 and case.y.shape == case.w.shape
+    for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)) if single else ():
+        # pieces may meet at these distances from the target
+        if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), prox(v, tau)):
+            return minimum_finding(objective, "u", prox, v, v=v, tau=tau, **given) if Asked.measured else Finding(
+                math.inf, 0.0, "a probe is lower")
+    return minimum_finding(*posed, v=case.w, tau=case.tau * len(case.w), **given)
+
+
+def prox_problem(loss, case):
+    """Return what a prox minimises, its block, the prox and its argument, and what else both are given, by name."""
     weight = loss.weight(len(case.w))
 
     def objective(u, v, tau, weight_of_a_sample, y=case.y):
@@ -388,20 +405,31 @@ def loss_prox(loss, case):
     def prox(v, tau, y=case.y):
         return case.call(lambda v, y: loss.prox(v, y, tau), v, y)
 
-    tau = case.tau * len(case.w)
-    try:
-        prox(case.w, tau)
-    except NotImplementedError as why:
-        raise NotClaimed(f"its prox is not defined: {why}") from None
     # the loss's case passes arrays of the backend to value and prox; labels are not numbers that can be altered
     given = {} if case.y.dtype.kind in "iu" else {"y": case.y}
-    found = minimum_finding(objective, "u", prox, case.w, v=case.w, tau=tau, weight_of_a_sample=weight, **given)
-    if not found.holds or len(case.w) > 1 or case.y.shape != case.w.shape:
-        return found
-    for v, tau in itertools.product(case.y + PAST_TARGETS, (case.tau / 2, 2 * case.tau)):  # pieces may meet there
-        if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), prox(v, tau)):
-            return minimum_finding(objective, "u", prox, v, v=v, tau=tau, weight_of_a_sample=weight, **given)
-    return found
+    return (objective, "u", prox, case.w), {"weight_of_a_sample": weight, **given}
+
+
+def prox_as_low_as_probes(thing, cases):
+    """Return a function that says whether another loss's prox comes as low as the probes around this one's.
+
+    It costs one evaluation of the loss, while probing costs hundreds.
+    """
+    def prox_case(loss, case):
+        posed, given = prox_problem(loss, case)
+        return minimum_case(*posed, v=case.w, tau=case.tau * len(case.w), **given)
+
+    lowest = {}
+
+    def is_as_low(claim, loss, case):
+        if claim.measure is not loss_prox:
+            return True
+        if case.label not in lowest:
+            first = next(known for known in cases if known.label == case.label)
+            lowest[case.label] = tried(lambda: lowest_around_result(prox_case(thing, first)))
+        return reaches(prox_case(loss, case), lowest[case.label])
+
+    return is_as_low
 
 
 def lower_beside(objective, u):

@@ -41,6 +41,7 @@ from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 from minilift.support.settings import codes_in, plain
 
 SECONDS = 5.0  # of processor time, after which no further edit is tried: other work on the machine makes no difference
+OFTEN = 1e-2  # seconds between two looks at the time spent
 LAST = 20.0  # seconds to verify again an edit that has been found
 ONCE = 0.1  # seconds that a copy has, plus a multiple of what the original takes
 MEMORY = 2**28  # bytes for each core that copies may take beyond what is in use; BLAS needs some of them for itself
@@ -347,7 +348,7 @@ def code_in(module, original):
 class Guard(ast.NodeTransformer):
     """Insert a call into each function and loop that stops code which takes too long."""
 
-    until, patience, begun = math.inf, ONCE, (0.0, 0.0)
+    until, patience, begun, next = math.inf, ONCE, (0.0, 0.0), 0.0
 
     @classmethod
     def begin(cls):
@@ -361,9 +362,12 @@ class Guard(ast.NodeTransformer):
 
     @classmethod
     def goes_on(cls):
-        """Raise `TooLongError` if a copy's time is up."""
-        if cls.spent() > cls.until:
-            raise TooLongError
+        """Raise `TooLongError` if a copy's time is up; looked at once in a while, as a thread's time is slow to get."""
+        now = time.perf_counter()
+        if now > cls.next:
+            cls.next = now + OFTEN
+            if cls.spent() > cls.until:
+                raise TooLongError
 
     def visit_loop(self, node):
         """Put the call at the beginning of a body, after any docstring."""
@@ -431,7 +435,7 @@ def mends_of(problem: Problem) -> list[Mend] | None:
     Guard.begin()
     try:
         own = Own(problem.thing)
-        sources = list(sources_of(own, problem.held))
+        sources = list(sources_of(own, problem.held)) or list(sources_of(own))  # a reference may be a subclass
     except Exception:  # attributes of a user's object may raise anything when they are read
         return None
     if not sources:

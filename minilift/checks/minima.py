@@ -57,15 +57,21 @@ def nan_finding(case, u):
         "it is NaN where a row is zero, and should be 0: it divides by the norm",))
 
 
-def minimum_finding(energy, block, update, old, xp=np, each=1, /, **given):
-    """Return the finding on the claim that an array, or the result of an update, minimises an energy in one block.
+def minimum_case(energy, block, update, old, xp=np, each=1, /, **given):
+    """Return the problem of the claim that an array, or the result of an update, minimises an energy in one block.
 
     Only one in `each` probes is made, for an update of many blocks, say; all of them if one is lower.
     """
     values = {block: old, **given}
     values = {name: Case("", np).lend(value) if np.ndim(value) else value for name, value in values.items()}
     thing = Argmin(energy, update if callable(update) else lambda: update, block, lambda rng: values)
-    return measured(argmin_is_lowest, thing, DrawnCase("", xp, thing, values, [values], 0, each))
+    return DrawnCase("", xp, thing, values, [values], 0, each)
+
+
+def minimum_finding(*given, **others):
+    """Return the finding on the claim of a `minimum_case`, whose arguments it takes."""
+    case = minimum_case(*given, **others)
+    return measured(argmin_is_lowest, case.thing, case)
 
 
 def as_low_as_probes(cases):
@@ -79,11 +85,22 @@ def as_low_as_probes(cases):
         if claim.measure is not argmin_is_lowest:
             return True
         if case.k not in lowest:
-            probed = tried(lambda known: probed_around(known, known.block(result_of(known))), cases[case.k])
-            lowest[case.k] = math.inf if probed is None else probed.lowest
-        return case.at(case.block(result_of(case))) <= lowest[case.k] + 1e-9 * abs(lowest[case.k])
+            lowest[case.k] = tried(lowest_around_result, cases[case.k])
+        return reaches(case, lowest[case.k])
 
     return is_as_low
+
+
+def lowest_around_result(case):
+    """Return the least energy of probes around the result of an update; inf if they say nothing."""
+    u = case.block(result_of(case))
+    probed = probed_around(case, u)
+    return math.inf if unusable(case, u, probed) else probed.lowest
+
+
+def reaches(case, lowest):
+    """Whether the result of an update is as low as something found before, if anything was."""
+    return lowest is None or not case.at(case.block(result_of(case))) > lowest + 1e-9 * abs(lowest)
 
 
 def probed_around(case, u, local=False, each=1):
