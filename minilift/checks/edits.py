@@ -13,6 +13,7 @@ import contextlib
 import copy
 import itertools
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -124,6 +125,25 @@ class Edit:
         # the last node of the chain is the one replaced; its own source does not change
         pairs = [(old, new) for old, new in zip(before, after) if old != new] or [(before[-1], source(self.ready()))]
         return next((pair for pair in pairs if max(map(len, pair)) <= WIDTH), pairs[-1])
+
+    def written(self, lines):
+        """Return the line of a file that changes, before and after, as its author wrote it; None if that is no line."""
+        old = getattr(self.holder, self.field)
+        old = old if self.index is None else old[self.index]
+        if self.said or not self.chain or not isinstance(old, ast.expr) or old.lineno != old.end_lineno:
+            return None
+        statement = self.chain[0]
+        text, row = lines[statement.lineno - 1 : statement.end_lineno], old.lineno - statement.lineno
+        line, new = text[row].encode(), source(self.ready())
+        with self.made():
+            wanted = source(statement)
+        for part in (new, f"({new})"):
+            after = (line[: old.col_offset] + part.encode() + line[old.end_col_offset :]).decode()
+            with contextlib.suppress(SyntaxError):
+                whole = ast.parse(textwrap.dedent("".join([*text[:row], after, *text[row + 1 :]]))).body[0]
+                if source(whole) == wanted:
+                    return line.decode().strip(), after.strip()
+        return None
 
 
 def source(node):
@@ -282,6 +302,8 @@ class Operands:
         self.arguments = [name for name in positional + named if name != "self"]
         self.cut = {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.Subscript)}
         self.cut.update(self.arguments)
+        self.entries = list(dict.fromkeys(ast.unparse(node) for node in ast.walk(function) if isinstance(
+            node, ast.Subscript) and is_chain(node.value) and is_chain(node.slice)))[:PIECES]  # also those that are set
         stored, names = {}, [node for node in ast.walk(function) if isinstance(node, ast.Name)]
         for node in names:
             if isinstance(node.ctx, ast.Store):
@@ -504,8 +526,8 @@ def of_order(statement, holder, field, index, block):
 
 
 def at(new, old):
-    """Return a new node with the position of an old one."""
-    return ast.fix_missing_locations(ast.copy_location(new, old))
+    """Return a new node with the position of an old one; a part of the old one keeps its own."""
+    return ast.fix_missing_locations(new if hasattr(new, "lineno") else ast.copy_location(new, old))
 
 
 def of_expression(chain, holder, field, index, node, operands, top=True):
@@ -575,6 +597,8 @@ def of_node(node, operands, top):
     own, there = ast.unparse(node), operands.at(node.lineno)
     if is_number:
         yield from ((3, repr(other)) for other in operands.literals if other != node.value)
+    if is_name and own in operands.found:
+        yield from ((4, other) for other in operands.entries if own not in names_in(other))
     if is_number or own in operands.found:
         yield from ((4 if is_number else 3, other) for other in [*there, *operands.fields * is_name] if other != own)
     if is_value and (top or not isinstance(getattr(node, "op", None), (ast.Mult, ast.Div))):
@@ -781,7 +805,9 @@ def of_constant(node):
         others += [1 / value, abs(value) ** 0.5] if value else []
         kind = type(value)
         others = dict.fromkeys(kind(other) if kind(other) == other else other for other in others)
-        yield from ((2, repr(other)) for other in others if other != value and abs(other) <= 1e6)
+        plain = (-value, value + 1, value - 1, 0, 1, -1)
+        yield from ((2 if other in plain else 3, repr(other)) for other in others
+                    if other != value and abs(other) <= 1e6)
 
 
 def of_comparison(node):
@@ -899,8 +925,11 @@ def of_call(node):
             swapped = list(arguments)
             swapped[k], swapped[j] = swapped[j], swapped[k]
             yield 3, call(arguments=swapped)
-    if name == "reshape" and isinstance(function, ast.Attribute) and not isinstance(function.value, ast.Name):
+    if name == "reshape" and isinstance(function, ast.Attribute) and ast.unparse(function.value) != "np":
         yield 4, call(expression(f"({ast.unparse(function.value)}).swapaxes(-1, -2).reshape"))
+        for k in range(len(arguments) - 1):  # the same axes, laid out in another order
+            order = [*arguments[:k], *arguments[k : k + 2][::-1], *arguments[k + 2 :]]
+            yield 4, f"{ast.unparse(call(arguments=order))}.swapaxes({k}, {k + 1})"
     if name == "range" and len(arguments) == 1:
         yield 2, call(arguments=[ast.Constant(1), *arguments])
     if name == "solve" and len(arguments) == 2:
@@ -955,9 +984,9 @@ def of_running(node, name):
 
 
 def of_length(node, name):
-    """Yield a sum, as of weights, or the number of entries in place of a length, and a length in place of a sum."""
+    """Yield a sum, as of weights, or another number of entries in place of a length, and a length in place of a sum."""
     if name == "len" and len(node.args) == 1 and is_chain(node.args[0]):
-        yield from ((3, f"{ast.unparse(node.args[0])}.{other}") for other in ("sum()", "size"))
+        yield from ((3, f"{ast.unparse(node.args[0])}.{other}") for other in ("sum()", "size", "shape[-1]"))
     elif name == "sum" and not node.args and not node.keywords and isinstance(node.func, ast.Attribute):
         yield 3, f"len({ast.unparse(node.func.value)})"
 

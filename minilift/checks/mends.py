@@ -497,7 +497,7 @@ def mending(problem, failed, own, sources, edits, until):
 
 def told(edit, source, left=0):
     """Return the `Mend` of an edit."""
-    old, new = edit.told()
+    old, new = edit.written(linecache.getlines(source.file)) or edit.told()
     return Mend(source.place, edit.line, source.name, old, new, left)
 
 
@@ -616,7 +616,7 @@ def run_lines(problem, own, sources):
     finally:
         sys.settrace(before)
     failed.sort(key=lambda item: (item[1].source == "convention", item[0]))
-    Guard.patience = 3 * ONCE + 5 * (failed[0][0] if failed else Guard.spent() - started)
+    Guard.patience = 6 * ONCE + 5 * (failed[0][0] if failed else Guard.spent() - started)
     return {source: lines[codes[source.function]] for source in sources}, [item[1:] for item in failed]
 
 
