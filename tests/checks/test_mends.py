@@ -447,7 +447,122 @@ def draw_sample(rng):
             "y": rng.choice([-1.0, 1.0]), "cost": rng.uniform(0.3, 3.0)}
 
 
+LASSO, RHO, STEP, SHARE = 0.5, 2.0, 0.2, 0.05
+
+
+def augmented(x, z, u, A, b):
+    gap = x - z
+    return ((A @ x - b) ** 2).sum() / 2 + LASSO * abs(z).sum() + RHO * (u * gap).sum() + RHO / 2 * (gap**2).sum()
+
+
+def alternating(z, u, A, b):
+    x = np.linalg.solve(A.T @ A + RHO * np.eye(len(z)), A.T @ b + RHO * (z - u))
+    z = soft(x + u, LASSO)  # RHO is missing
+    return {"x": x, "z": z, "u": u + x - z}
+
+
+def elastic_net(w, X, y):
+    return ((X @ w - y) ** 2).sum() / 2 + LASSO * abs(w).sum() + RHO / 2 * (w**2).sum()
+
+
+def one_by_one(w, X, y):
+    w = w.copy()
+    for j, x in enumerate(X.T):
+        rest = y - X @ w + x * w[j]
+        w[j] = soft(x @ rest / (x @ x + RHO), LASSO)  # divided before the threshold
+    return {"w": w}
+
+
+class Thresholded(ml.Method):
+    descends_on_loss = False
+
+    def propose(self, block):
+        new = block.theta - STEP * block.phi.adjoint_theta(block.a, block.g)  # without its second half it is θ itself
+        W = new[:-1]
+        new[:-1] = np.sign(W) * np.maximum(abs(W) - SHARE, 0)  # STEP is missing
+        return block.theta - new
+
+
+def thresholded(block, theta):
+    change, gradient = theta - block.theta, block.phi.adjoint_theta(block.a, block.g)
+    return (gradient * change).sum() + (change**2).sum() / (2 * STEP) + SHARE * abs(theta[:-1]).sum()
+
+
+class Counts(ml.Loss):
+    class Rate(ml.Activation):
+        range = (0.0, np.inf)
+
+        def forward(self, z):
+            return np.exp(z)
+
+        def derivative(self, z):
+            return np.exp(z)
+
+    transfer = Rate()
+
+    def value_per_sample(self, z, y):
+        return (np.exp(z) - y * z).mean(axis=-1)  # its transfer says that it is a sum
+
+
+class Remembering(ml.Method):
+    def __init__(self):
+        self.inverse = {}
+
+    def reset(self):
+        self.inverse = {}
+
+    def propose(self, block):
+        gradient = block.phi.adjoint_theta(block.a, block.g)
+        A = np.c_[block.phi.rows(block.a), np.ones((len(block.phi.rows(block.a)), 1), block.a.dtype)]
+        if block.k not in self.inverse:
+            self.inverse[block.k] = np.linalg.inv(A.T @ A + np.eye(len(gradient), dtype=A.dtype) / 0.4)
+        return gradient if block.last else self.inverse[block.k] @ gradient
+
+
+class Velocity(ml.Method):
+    def __init__(self):
+        self.v = {}
+
+    def propose(self, block):
+        v = self.v.setdefault(block.k, np.zeros_like(block.theta))
+        v *= 0.8
+        v += block.phi.adjoint_theta(block.a, block.g)
+        return v.copy()
+
+    def reset(self):
+        self.v = {}
+
+    def state_dict(self):
+        return {str(k): v for k, v in self.v.items()}  # live arrays
+
+    def load_state_dict(self, values):
+        self.v = {int(k): np.array(v) for k, v in values.items()}
+
+
+class NewVelocity(Velocity):
+    def propose(self, block):
+        self.v = {**self.v, block.k: 0.8 * self.v.get(block.k, 0) + block.phi.adjoint_theta(block.a, block.g)}
+        return self.v[block.k].copy()
+
+
+def pendulum(q):
+    return ((np.diff(q) / 0.3) ** 2).sum() / 2 + 0.3 * np.cos(q[:-1]).sum()
+
+
+def pendulum_slope(q):
+    out, v = np.zeros_like(q), np.diff(q) / 0.09
+    out[:-1] -= v
+    out[1:] += v
+    out -= 0.3 * np.sin(q)  # the last entry, too
+    return out
+
+
+def saturated(z):
+    return np.where(abs(z) < 2.75, z, 2.57 * np.sign(z))
+
+
 CUBE = draw(z=normal(4))
+CUBE_OF_A = draw(a=normal(4))
 MENDED = {
     "the damping": (damped, {"like": ml.ProxProp(tau_theta=0.2)}, "1 / tau_theta", "damped"),
     "a constant": (ml.Argmin(ridge, solved, block="theta"), {}, "0.1 * np.eye", "solved"),
@@ -529,7 +644,61 @@ MENDED = {
     "the bias too": (ml.Equal(shrunk_with_bias, shrunk_weights, draw=draw(theta=normal(4, 3))), {},
                      "new[:-1] = ", "shrunk_with_bias"),
     "a loop that ends early": (ml.Equal(stepwise, lambda a: (a.sum(axis=1) ** 2).sum()), {}, "k", "stepwise"),
+    "a threshold in a sweep": (ml.Decreases(augmented, alternating, descends=False, draw=draw(
+        x=normal(4), z=normal(4), u=normal(4), A=normal(8, 4), b=normal(8))), {}, "soft(x + u, LASSO / RHO)",
+                               "alternating"),
+    "divided before a threshold": (ml.Decreases(elastic_net, one_by_one, draw=draw(
+        w=normal(4), X=normal(9, 4), y=normal(9))), {}, "soft(x @ rest, LASSO) / (x @ x + RHO)", "one_by_one"),
+    "after an edit that writes into θ": (Thresholded(), {"objective": thresholded}, "SHARE * STEP",
+                                         "Thresholded.propose"),
+    "a value, of which the gradient is not made": (Counts(), {}, ".sum(axis=-1)", "Counts.value_per_sample"),
+    "a stale look-up": (Remembering(), {"like": ml.ProxProp(tau_theta=0.4)}, "if True:", "Remembering.propose"),
+    "live arrays, of a base class": (Velocity(), {"like": NewVelocity()}, "v.copy() for", "Velocity.state_dict"),
+    "cuts on both sides": (ml.Gradient(pendulum, pendulum_slope, "q", draw(q=normal(8))), {},
+                           "out[:-1] -= 0.3 * np.sin(q[:-1])", "pendulum_slope"),
+    "a number that stands elsewhere": (ml.Equal(saturated, lambda z: np.clip(z, -2.75, 2.75), draw=draw(
+        z=lambda rng: 3 * rng.standard_normal(40))), {}, "2.75 * np.sign(z)", "saturated"),
+    "one of two parts": (ml.Equal(lambda a, g: np.vstack([a.T @ g, g.sum(axis=0)]) / 3.0, lambda a, g: np.vstack(
+        [a.T @ g / 3.0, g.sum(axis=0)]), draw=draw(a=normal(5, 2), g=normal(5, 3))), {}, "a.T @ g / 3.0, g",
+                         "<lambda>"),
+    "added before the product": (ml.Equal(lambda B, P, A, x, w: B.T @ P @ A @ x, lambda B, P, A, x, w: B.T @ P @ (
+        A @ x + w), draw=draw(B=normal(3, 2), P=normal(3, 3), A=normal(3, 3), x=normal(3), w=normal(3))), {},
+                                 "(A @ x + w)", "<lambda>"),
+    "a mean over a mask": (ml.Equal(lambda g, s: (g * s).mean(axis=-1, keepdims=True), lambda g, s: (
+        g * s).sum(axis=-1, keepdims=True) / s.sum(axis=-1, keepdims=True), draw=lambda rng: {
+            "g": rng.standard_normal((4, 5)), "s": np.tri(4, 5)}), {}, "/ s.sum(axis=-1, keepdims=True)", "<lambda>"),
+    "parts that alternate": (ml.Equal(lambda g: np.split(g, 2, axis=1), lambda g: [g[:, ::2], g[:, 1::2]], draw=draw(
+        g=normal(3, 6))), {}, "for _k in range(2)", "<lambda>"),
+    "halves that alternate": (ml.Equal(lambda g: [g[..., :3], g[..., 3:]], lambda g: np.split(g[:, [0, 2, 4, 1, 3, 5]],
+                                                                                          2, axis=1),
+                                       draw=draw(g=normal(3, 6))), {}, "[g[..., ::2], g[..., 1::2]]", "<lambda>"),
+    "entries for rows": (ml.Equal(lambda X: (X * X).sum() / len(X), lambda X: np.mean(X * X), draw=draw(
+        X=normal(5, 3))), {}, "X.size", "<lambda>"),
+    "a sign for a mask": (ml.Equal(lambda a: (a != 0) * a**2, lambda a: a * abs(a), draw=CUBE_OF_A), {}, "np.sign(a)",
+                          "<lambda>"),
+    "the other axis, which stays": (ml.Equal(lambda C: C / C.sum(axis=0), lambda C: np.einsum(
+        "ij,i->ij", C, 1 / np.einsum("ij->i", C)), draw=lambda rng: {"C": rng.uniform(0.1, 1, (4, 4))}), {},
+                                    "axis=1, keepdims=True", "<lambda>"),
+    "squares of the factors": (ml.Equal(lambda A, s: (A.T @ s) ** 2, lambda A, s: np.einsum("ni,nj->ij", A * A, s * s),
+                                        draw=draw(A=normal(6, 2), s=normal(6, 3))), {}, "A.T ** 2 @ s ** 2",
+                               "<lambda>"),
+    "nothing for the bias": (ml.Equal(lambda X: X.T @ X + 0.4 * np.eye(X.shape[1]), lambda X: X.T @ X + np.diag(
+        [0.4, 0.4, 0.0]), draw=draw(X=normal(6, 3))), {}, "+ [0.0]", "<lambda>"),
+    "a setting squared": (ml.Equal(lambda r: r / (3.0 + r * r), lambda r: r / (3.0 * RHO * RHO + r * r), draw=draw(
+        r=normal(5))), {}, "RHO ** 2", "<lambda>"),
+    "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
+        v=normal(6))), {}, "reshape(2, 3).swapaxes(0, 1)", "<lambda>"),
 }
+
+
+def test_an_edit_keeps_the_words_of_its_author():
+    """Quotes, brackets and spaces stay, also where other edits moved that part of the code before."""
+    def parts(x):
+        return [ "half" and x/3,(x) ]
+
+    report = ml.verify(ml.Equal(parts, lambda x: [x / 2, x], draw=draw(x=normal(3))))
+    assert [(mend.old, mend.new) for mend in report.mends] == [
+        ('return [ "half" and x/3,(x) ]', 'return [ "half" and x/2,(x) ]')]
 
 
 def lines_of(report):
