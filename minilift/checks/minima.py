@@ -184,6 +184,7 @@ def argmin_reasons(case, u, probed):
     seen = [*(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
             *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
+    seen = seen or side_reasons(u, lower)
     if not seen and not np.any(u):
         return [Guess("it is zero, which is the minimiser in other problems")]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
@@ -201,6 +202,15 @@ def cut_reasons(case, x, wrong):
     if np.all(x[wrong]) and not np.all(x) and np.any(wrong):
         return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
                 "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
+    return []
+
+
+def side_reasons(x, wrong):
+    """Return whether a claimed minimiser is wrong on one side of 0 alone, and right in some entries on the other."""
+    for side, other, name in ((x >= 0, x < 0, "0 or more"), (x <= 0, x > 0, "0 or less")):
+        if np.any(wrong) and np.all(side[wrong]) and np.count_nonzero(other) > 1:
+            return [f"it is wrong only where it is {name}: what is computed on that side of 0, or when that side is "
+                    "chosen"]
     return []
 
 

@@ -447,7 +447,7 @@ def draw_sample(rng):
             "y": rng.choice([-1.0, 1.0]), "cost": rng.uniform(0.3, 3.0)}
 
 
-LASSO, RHO, STEP, SHARE = 0.5, 2.0, 0.2, 0.05
+LASSO, RHO, STEP, SHARE, ONE = 0.5, 2.0, 0.2, 0.05, 1.0
 
 
 def augmented(x, z, u, A, b):
@@ -559,6 +559,17 @@ def pendulum_slope(q):
 
 def saturated(z):
     return np.where(abs(z) < 2.75, z, 2.57 * np.sign(z))
+
+
+def penalised(z, a, phi):
+    return ((np.maximum(z, 0) - a) ** 2).sum() + RHO * ((z - phi) ** 2).sum()
+
+
+def either_side(z, a, phi):
+    up, down = np.maximum((a + RHO * phi) / (1 + RHO), 0), np.minimum(phi, 0)
+    cost_up = (up - a) ** 2 + RHO * (up - phi) ** 2
+    cost_down = RHO * (down - phi) ** 2  # a² is missing
+    return np.where(cost_up < cost_down, up, down)
 
 
 CUBE = draw(z=normal(4))
@@ -684,6 +695,8 @@ MENDED = {
                                "<lambda>"),
     "nothing for the bias": (ml.Equal(lambda X: X.T @ X + 0.4 * np.eye(X.shape[1]), lambda X: X.T @ X + np.diag(
         [0.4, 0.4, 0.0]), draw=draw(X=normal(6, 3))), {}, "+ [0.0]", "<lambda>"),
+    "a term on one side of a kink": (ml.Argmin(penalised, either_side, "z", draw(
+        z=normal(6, 3), a=normal(6, 3), phi=normal(6, 3))), {}, "* a ** 2", "either_side"),
     "a setting squared": (ml.Equal(lambda r: r / (3.0 + r * r), lambda r: r / (3.0 * RHO * RHO + r * r), draw=draw(
         r=normal(5))), {}, "RHO ** 2", "<lambda>"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(

@@ -278,12 +278,23 @@ def near_minimiser(z):
     return z
 
 
+def kinked(z, a, v):
+    return ((np.maximum(z, 0) - a) ** 2).sum() + ((z - v) ** 2).sum()
+
+
+def cheaper_side(a, v):
+    up, down = np.maximum((a + v) / 2, 0), np.minimum(v, 0)
+    return np.where((up - a) ** 2 + (up - v) ** 2 < (down - v) ** 2, up, down)  # a² is missing
+
+
 @pytest.mark.parametrize(("claim", "words", "astray"), [
     (ml.Argmin(shrinkage, lambda v: np.where(abs(v) > 1, v, 0), "z"), "a hard threshold", "coupled"),
     (ml.Argmin(tilted, near_minimiser, "z", draw=lambda rng: {"z": rng.normal(size=(1, 1)), "v": np.zeros((1, 1))}), "",
      "several together"),
-    (ml.Argmin(lambda z, v: shrinkage(z, v), lambda v: v / (1 + abs(v[0, 0])), "z"), "", "entries are large")],
-    ids=["hard threshold", "double well", "scaled"])
+    (ml.Argmin(lambda z, v: shrinkage(z, v), lambda v: v / (1 + abs(v[0, 0])), "z"), "", "entries are large"),
+    (ml.Argmin(kinked, cheaper_side, "z", draw=lambda rng: {name: rng.normal(size=(6, 3)) for name in "zav"}),
+     "it is wrong only where it is 0 or less", "hard threshold")],
+    ids=["hard threshold", "double well", "scaled", "one side"])
 def test_no_reason_leads_astray(claim, words, astray):
     tells(words, astray, claim)
 
