@@ -181,10 +181,9 @@ def argmin_reasons(case, u, probed):
     if not near.excess and not falls_towards(case, u, probed.where):
         return ["it is a local minimiser, not the global one"]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
-    seen = [*(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
-            *(() if at_bound(case, u) else left_terms(case, u, lower))]
+    seen = side_reasons(u, lower) or [*(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
+                                      *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
-    seen = seen or side_reasons(u, lower)
     if not seen and not np.any(u):
         return [Guess("it is zero, which is the minimiser in other problems")]
     return seen or depends_reasons(case, lambda other: slope_at(other, other.block(result_of(other))))
@@ -209,8 +208,8 @@ def side_reasons(x, wrong):
     """Return whether a claimed minimiser is wrong on one side of 0 alone, and right in some entries on the other."""
     for side, other, name in ((x >= 0, x < 0, "0 or more"), (x <= 0, x > 0, "0 or less")):
         if np.any(wrong) and np.all(side[wrong]) and np.count_nonzero(other) > 1:
-            return [f"it is wrong only where it is {name}: what is computed on that side of 0, or when that side is "
-                    "chosen"]
+            return [Guess(f"it is wrong only where it is {name}: what is computed on that side of 0, or when that side "
+                          "is chosen")]
     return []
 
 
