@@ -211,7 +211,8 @@ def test_an_answer_that_changes_a_list_is_refused_and_a_wrong_one_is_told_what_i
 def test_a_number_that_is_written_as_text_is_refused(reported):
     for answer in ("40", (1.0, "2e3")):
         teach.check("9.8", answer, lambda x: [teach.claim("anything", 1.0, 1.0)])
-    assert [report["message"] for report in reported] == [teach.TEXT] * 2
+    teach.check("9.8", lambda: f"{0.5:.1f}", lambda answer: [teach.claim("a half", float(answer()), 0.5)])
+    assert [report["message"] for report in reported] == [teach.TEXT] * 3
 
 
 def test_a_complex_number_is_refused_and_one_without_imaginary_part_is_not(reported):
