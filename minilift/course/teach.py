@@ -612,7 +612,7 @@ def located(claims):
 def rough(claim):
     """Return the message for an answer that is right except for some digits."""
     return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
-            "small number added somewhere, or does an iteration stop too early?")
+            "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
 
 
 def nearly_right(claims):

@@ -56,6 +56,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "/ (2 * len(Y))", "a forward pass from X"),
     ],
     "4.2": [
+        ("    gap =", "    found = []\n    for point in range(2):\n        found.append(np.zeros_like(a[l]))\n"
+         "        for i in np.ndindex(a[l].shape):\n            ends = []\n            for h in (1e-5, -1e-5):\n"
+         "                values = [list(a), list(z)]\n                values[point][l] = values[point][l].copy()\n"
+         "                values[point][l][i] += h\n"
+         "                ends.append(penalty_energy(theta, *values, Y, gamma, rho))\n"
+         "            found[point][i] = (ends[0] - ends[1]) / 2e-5\n    return tuple(found)\n    gap =", "a difference quotient"),
         ("- gamma * gap", "+ gamma * gap", "a_l stands with a minus sign"),
         (" - gamma * gap", "", "its own gap"),
         ("np.tanh(z[l]) ** 2", "np.tanh(z[l])", "not 1 − tanh"),
@@ -893,6 +899,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.vstack([weights, bias])", "a[:, :, None] * g[:, None, :]", "one matrix for each sample"),
     ],
     "3.2": [
+        ("p.sum(axis=1, keepdims=True)", "p.sum(axis=1, keepdims=True) + 1e-10", "is a small number added"),
         ("return p / len(y)", "return p", "the mean"),
         ("return p / len(y)", "return p / p.size", "number of entries"),
         ("return p / len(y)", "return -p / len(y)", "sign"),
@@ -989,6 +996,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("gradient[::-1].copy()", "[None] + [part + 1 for part in mine[1:]]", "a list for all maps"),
     ],
     "5.1": [
+        ("    return np.linalg.solve(matrix, right)", "    new, size = theta_k, 1 / np.linalg.norm(matrix, 2)\n"
+         "    while np.linalg.norm(matrix @ new - right) > 1e-10:\n        new = new - size * (matrix @ new - right)\n"
+         "    return new", "does an iteration stop too early"),
         (") / tau_theta\n", ") * tau_theta\n", ""),
         (" + theta_k / tau_theta", "", "weight decay"),
         ("theta_k / tau_theta", "theta_k", "the weight of θ_k on the right is not"),

@@ -137,7 +137,7 @@ def implicit_weights(answer, seed):
                 new = found(a, theta_k, z_half, tau_theta)
                 residual = tilde(a).T @ (tilde(a) @ new - z_half) + (new - theta_k) / tau_theta
                 yield claim(f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}: gradient of (11) vanishes",
-                            residual, np.zeros_like(theta_k), 1e-10,
+                            residual, np.zeros_like(theta_k), 1e-11,
                             look="put your θ into the gradient of (11): its two terms must cancel")
 
     def mistakes(found):
@@ -239,7 +239,7 @@ def coefficients(answer, seed):
                 if U.shape != g.shape:
                     raise ValueError(f"U has shape {U.shape} where {g.shape} is expected, one row a sample")
                 case = f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}"
-                yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-10,
+                yield claim(f"{case}: M ãᵀU = ãᵀg", damped(a, tau_theta) @ tilde(a).T @ U, tilde(a).T @ g, 1e-11,
                             look="look at the matrix of (5.3): its column of ones, and where β stands")
         yield Claim("n = 400: memory used beyond half of that of M, over that of M",
                     beyond(largest_at_once(found, *wide) / (8 * 401**2) - 0.5), 0, forms_M)

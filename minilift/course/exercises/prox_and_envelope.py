@@ -188,7 +188,7 @@ WRONG_THRESHOLDS = {
 
 def soft_threshold(answer, seed):
     """Exercise 2.2: the prox of the absolute value."""
-    v = np.concatenate([np.random.default_rng(seed).normal(size=40) * 2, [0.0]])
+    v = np.concatenate([[0.0], np.random.default_rng(seed).normal(size=40) * 2])  # 0 first: np.vectorize takes its type
 
     def misfit(u, tau):
         """Return how far (v − u)/τ is from the slopes of |·| at u, at worst."""
