@@ -61,7 +61,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "                values = [list(a), list(z)]\n                values[point][l] = values[point][l].copy()\n"
          "                values[point][l][i] += h\n"
          "                ends.append(penalty_energy(theta, *values, Y, gamma, rho))\n"
-         "            found[point][i] = (ends[0] - ends[1]) / 2e-5\n    return tuple(found)\n    gap =", "a difference quotient"),
+         "            found[point][i] = (ends[0] - ends[1]) / 2e-5\n    return tuple(found)\n    gap =",
+         "a difference quotient"),
         ("- gamma * gap", "+ gamma * gap", "a_l stands with a minus sign"),
         (" - gamma * gap", "", "its own gap"),
         ("np.tanh(z[l]) ** 2", "np.tanh(z[l])", "not 1 − tanh"),
