@@ -127,9 +127,14 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list or an array counts as the tuple of its items. If not `in_order`, the answer is a tuple whose items may be
-    predicted in any order, and a single one by itself.
+    A list, a set or an array counts as the tuple of its items; capitals, parentheses and a full stop around a text do
+    not count. If not `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by
+    itself.
     """
+    if isinstance(prediction, set):
+        prediction = tuple(prediction)
+    if isinstance(prediction, str) and isinstance(answer, str) and prediction.strip(" ().").lower() == answer.lower():
+        prediction = answer
     if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
         prediction = answer
     if isinstance(prediction, (list, np.ndarray)):
