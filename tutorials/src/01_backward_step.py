@@ -263,8 +263,9 @@ for tau in (0.05, 1.0, 100.0):
                                 1 / tau).value[:, 0]  # (1.7)
     teach.holds(f"library's step, τ = {tau:g}", x0 - d,
                 implicit_step(B, x0, tau))
+    # rounding of d counts up to τL = 1000 times
     teach.holds(f"slope taken at arrival, τ = {tau:g}",
-                x0 - tau * gradient(x0 - d), x0 - d)  # (1.6)
+                x0 - tau * gradient(x0 - d), x0 - d, 1e-11)  # (1.6)
 
 # %% [markdown]
 # ## What the implicit step minimises
