@@ -47,12 +47,15 @@ SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below this does not come from a wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
 LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
-          "broadcast": "; is a factor transposed, a bias row missing or left in, or keepdims=True missing in a sum?",
+          "broadcast": "; is * or ^ written for @ or **, are parentheses missing, is a factor transposed, a bias row "
+                       "missing or left in, or an axis missing (keepdims=True in a sum, v[:, None])?",
           "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
-          "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives it",
+          "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives "
+                                       "it; a column beside it is np.ones((N, 1)), not np.ones(N)",
           "inhomogeneous": "; the arrays of a list differ in shape: are they taken one by one, or flattened? Or do "
                            "several parts come back where one array is asked for?",
+          "setting an array element with a sequence": "; an entry of an array is a number: keep arrays in a list",
           "enough dimensions": "; is one factor a number, or None (an unused slot of a list)?",
           "only 0-dimensional arrays": "; is one number asked for, and an array comes?",
           "not 'function'": "; a function comes where its value is meant: it must be called",
@@ -70,6 +73,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
                                    "transfer f?",
           "'NoneType' object has no attribute": "; unused slots of lists hold None: is an index 0, or off by one?",
           "has no attribute": "; does an argument hold something else than you take it for?",
+          "bitwise_xor": "; a power is **, not ^", "for ^": "; a power is **, not ^",
           "unsupported operand": "; is one of the two a list, None or an uncalled function where an array is meant?",
           "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
           "could not convert string": "; is a number asked for, and text comes?",
@@ -123,9 +127,14 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list or an array counts as the tuple of its items. If not `in_order`, the answer is a tuple whose items may be
-    predicted in any order, and a single one by itself.
+    A list, a set or an array counts as the tuple of its items; capitals, parentheses and a full stop around a text do
+    not count. If not `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by
+    itself.
     """
+    if isinstance(prediction, set):
+        prediction = tuple(prediction)
+    if isinstance(prediction, str) and isinstance(answer, str) and prediction.strip(" ().").lower() == answer.lower():
+        prediction = answer
     if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
         prediction = answer
     if isinstance(prediction, (list, np.ndarray)):
@@ -418,6 +427,8 @@ def guarded(answer, exercise="", changed=None, formed=None, array=False):
             formed.append(form is not result)
         if result is None:
             raise NoResultError
+        if isinstance(form, str) and is_number(form):
+            raise TextError
         if is_complex(form) and not is_complex(given):
             raise ComplexResultError
         return form
@@ -606,7 +617,7 @@ def located(claims):
 def rough(claim):
     """Return the message for an answer that is right except for some digits."""
     return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
-            "small number added somewhere, or does an iteration stop too early?")
+            "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
 
 
 def nearly_right(claims):

@@ -56,6 +56,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "/ (2 * len(Y))", "a forward pass from X"),
     ],
     "4.2": [
+        ("    gap =", "    found = []\n    for point in range(2):\n        found.append(np.zeros_like(a[l]))\n"
+         "        for i in np.ndindex(a[l].shape):\n            ends = []\n            for h in (1e-5, -1e-5):\n"
+         "                values = [list(a), list(z)]\n                values[point][l] = values[point][l].copy()\n"
+         "                values[point][l][i] += h\n"
+         "                ends.append(penalty_energy(theta, *values, Y, gamma, rho))\n"
+         "            found[point][i] = (ends[0] - ends[1]) / 2e-5\n    return tuple(found)\n    gap =",
+         "a difference quotient"),
         ("- gamma * gap", "+ gamma * gap", "a_l stands with a minus sign"),
         (" - gamma * gap", "", "its own gap"),
         ("np.tanh(z[l]) ** 2", "np.tanh(z[l])", "not 1 − tanh"),
@@ -653,6 +660,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "10", "too few"),
     ],
     "1.1": [
+        ("B.T @ (B @ x)", "B.T * (B * x)", "is * or ^ written"),
         ("x - tau", "x + tau", "downhill"),
         ("return x - ", "return -", "change of x"),
         ("return x - tau * ", "return ", "this is the gradient"),
@@ -680,6 +688,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("tau * B.T", "0.3 * B.T", "is a number written for τ"),
     ],
     "1.2": [
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    new = x\n    for _ in range(1000):\n        new = new - 0.01 * (new + tau * B.T @ (B @ new) - x)\n"
+         "    return new", "right for a small τ only"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "x - tau * B.T @ (B @ x)", "explicit step"),
         ("identity + tau * B.T @ B", "tau * identity + B.T @ B", "τ belongs to A"),
         ("identity + tau", "identity - tau", "sign"),
@@ -708,6 +719,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "/ divides by entries"),
     ],
     "1.3": [
+        ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
+         "                return True\n        return False\n\n    low, high = 0.0, 1e-3\n    while not grows(high):\n"
+         "        low, high = high, 2 * high\n    for _ in range(12):\n        middle = (low + high) / 2\n"
+         "        low, high = (low, middle) if grows(middle) else (middle, high)",
+         "range(300):\n            x = x - tau * B.T @ (B @ x)\n        return np.linalg.norm(x) > np.sqrt(len(x))\n\n"
+         "    low, high = 0.0, 1.0\n    for _ in range(12):\n        middle = (low + high) / 2\n"
+         "        low, high = (middle, high) if grows(middle) else (low, middle)", "which end moves where x shrank"),
         ("    low, high = 0.0, 1e-3",
          "    return 1 / np.linalg.norm(B, 2) ** 2\n    low, high = 0.0, 1e-3", "vanishes in one step"),
         ("    low, high = 0.0, 1e-3",
@@ -757,6 +775,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.diag([1.0, -1.0])", "[1.0, -1.0]", ""),
     ],
     "2.1": [
+        ("v[:, None]", "v", "an axis"),
         (" + distance / (2 * tau)", " + 0 * distance", "f alone"),
         ("(2 * tau)", "tau", "factor 2"),
         ("distance / (2 * tau)", "distance * tau / 2", "τ divides"),
@@ -786,6 +805,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
     ],
     "2.2": [
+        ("def soft_threshold(v, tau):", "@np.vectorize\ndef soft_threshold(v, tau):\n"
+         "    return 0 if abs(v) <= tau else v - tau * np.sign(v)", "whole numbers"),
+        ("np.sign(v) * length", "brute_prox(np.abs, v, tau, np.linspace(-10, 10, 20001))", "points of a grid"),
         ("np.maximum(np.abs(v) - tau, 0)", "np.abs(v) - tau", "stop at 0"),
         ("np.maximum(np.abs(v) - tau, 0)", "np.where(np.abs(v) > tau, np.abs(v), 0)", "move by τ"),
         ("np.sign(v) * length", "np.maximum(v - tau, 0)", "negative v"),
@@ -808,6 +830,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.sign(v) * length", "length + np.minimum(np.abs(v), tau) ** 2 / (2 * tau)", "the envelope"),
     ],
     "2.3": [
+        ("    return middle", "    low, high = v - tau, v + tau\n    for i in range(len(v)):\n"
+         "        for _ in range(60):\n            middle = (low[i] + high[i]) / 2\n"
+         "            over = middle + tau * (1 / (1 + np.exp(-middle)) - y[i]) > v[i]\n"
+         "            low[i], high[i] = (low[i], middle) if over else (middle, high[i])\n        return low",
+         "no return"),
         ("    return middle", "    return v - tau * (1 / (1 + np.exp(-v)) - y)", "explicit step"),
         ("- y) > v", "+ y) > v", ""),
         ("- y) > v", "- 1 + y) > v", "label's sign"),
@@ -851,6 +878,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("-0.005, 0.005, 4.0", "-1e-14, -0.005, 4.0", "same side"),
     ],
     "3.1": [
+        ("np.vstack([weights, bias])", "np.hstack([a, np.ones(len(a))]).T @ g", "np.ones((N, 1))"),
         ("np.vstack([weights, bias])", "weights", "bias is missing"),
         ("g.sum(axis=0)", "g.mean(axis=0)", "bias row is averaged"),
         ("return np.vstack([weights, bias])", "return np.vstack([weights, bias]) / len(a)", "all is averaged"),
@@ -872,6 +900,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.vstack([weights, bias])", "a[:, :, None] * g[:, None, :]", "one matrix for each sample"),
     ],
     "3.2": [
+        ("p.sum(axis=1, keepdims=True)", "p.sum(axis=1, keepdims=True) + 1e-10", "is a small number added"),
         ("return p / len(y)", "return p", "the mean"),
         ("return p / len(y)", "return p / p.size", "number of entries"),
         ("return p / len(y)", "return -p / len(y)", "sign"),
@@ -900,6 +929,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return p / len(y)", "    return -np.mean(np.log(p))", "no slope"),
     ],
     "3.3": [
+        ("gradients = [None] * len(theta)", "gradients = theta", "the same list"),
+        ("a[l - 1] ** 2", "a[l - 1] ^ 2", "not ^"),
         ("(1 - a[l - 1] ** 2) * ", "", "σ' is missing"),
         ("(1 - a[l - 1] ** 2)", "(1 - a[l - 1])", "not 1 − tanh"),
         ("(1 - a[l - 1] ** 2)", "(1 - np.tanh(a[l - 1]) ** 2)", "belongs at z_l"),
@@ -966,6 +997,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("gradient[::-1].copy()", "[None] + [part + 1 for part in mine[1:]]", "a list for all maps"),
     ],
     "5.1": [
+        ("    return np.linalg.solve(matrix, right)", "    new, size = theta_k, 1 / np.linalg.norm(matrix, 2)\n"
+         "    while np.linalg.norm(matrix @ new - right) > 1e-10:\n        new = new - size * (matrix @ new - right)\n"
+         "    return new", "does an iteration stop too early"),
         (") / tau_theta\n", ") * tau_theta\n", ""),
         (" + theta_k / tau_theta", "", "weight decay"),
         ("theta_k / tau_theta", "theta_k", "the weight of θ_k on the right is not"),

@@ -208,6 +208,14 @@ def test_the_verdict_does_not_hang_on_the_seed(judged, answers, monkeypatch):
     assert all(len(each) == 1 for each in found), found
 
 
+def test_that_eigenvalues_are_in_no_order_is_said_for_each_seed(monkeypatch):
+    messages = []
+    monkeypatch.setattr(teach, "publish", lambda text, report: messages.append(report["message"]))
+    for seed in range(12):
+        implicit_weights.cosine_bound(bound_by_eigvals, seed)
+    assert [message for message in messages if "do not sort" not in message] == []
+
+
 @pytest.mark.parametrize(("exercise", "seed"), [("7.3", 523), ("7.3", 1437), ("9.1", 813)])
 def test_no_right_answer_is_refused_with_an_unlucky_seed(exercise, seed, judge):
     """Such as one whose window is empty, or that puts a difference across a kink."""

@@ -211,7 +211,8 @@ def test_an_answer_that_changes_a_list_is_refused_and_a_wrong_one_is_told_what_i
 def test_a_number_that_is_written_as_text_is_refused(reported):
     for answer in ("40", (1.0, "2e3")):
         teach.check("9.8", answer, lambda x: [teach.claim("anything", 1.0, 1.0)])
-    assert [report["message"] for report in reported] == [teach.TEXT] * 2
+    teach.check("9.8", lambda: f"{0.5:.1f}", lambda answer: [teach.claim("a half", float(answer()), 0.5)])
+    assert [report["message"] for report in reported] == [teach.TEXT] * 3
 
 
 def test_a_complex_number_is_refused_and_one_without_imaginary_part_is_not(reported):
@@ -239,7 +240,9 @@ def test_record_says_when_the_text_is_no_longer_right(reported):
 
 
 @pytest.mark.parametrize(("prediction", "says"), [(None, "No prediction"), ("a", "Predicted: 'a'; it is 'b'"),
-                                                  ("b", "Predicted: 'b', and so it is")])
+                                                  ("b", "Predicted: 'b', and so it is"),
+                                                  ("B", "Predicted: 'b', and so it is"),
+                                                  ("(b).", "Predicted: 'b', and so it is")])
 def test_reveal(capsys, prediction, says):
     teach.reveal(prediction, "b", "Because.")
     out = capsys.readouterr().out
@@ -860,7 +863,8 @@ def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message
 
 
 @pytest.mark.parametrize(("prediction", "answer", "right"), [
-    ((100, 2.1), (2.1, 100.0), True), ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
+    ((100, 2.1), (2.1, 100.0), True), ({2.1, 100}, (2.1, 100.0), True),
+    ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
     ((2.1,), (2.1, 100.0), False), ((1.9, 2.1, 100.0), (2.1, 100.0), False), (None, (4.0,), False),
     ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False)])
 def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys):

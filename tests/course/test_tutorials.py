@@ -312,6 +312,17 @@ def test_12_holds_its_bound_only_where_no_rounding_crosses_a_kink(reported, caps
     assert "beyond what was stated" in printed(cell_with("12", "STATED = 512"))
 
 
+@pytest.mark.parametrize("seed", [266, 295, 322, 375])
+def test_01_allows_for_the_rounding_that_a_long_step_multiplies(seed, reported, capsys):
+    """With these seeds x_new − (x0 − τ∇J(x_new)) was above 1e-12, for τL = 1000."""
+    namespace, cells = {"__name__": "__main__"}, notebooks.version("01", "solution").cells
+    last = next(k for k, cell in enumerate(cells) if "slope taken at arrival" in cell.source)
+    for cell in cells[:last + 1]:
+        if cell.cell_type == "code":
+            run_here(cell, notebooks.SEED.sub(f"SEED = {seed}", cell.source), namespace)
+    assert capsys.readouterr().out.count("slope taken at arrival") == 3
+
+
 @pytest.mark.parametrize("size", [0.0, 1.0])
 def test_14_says_how_many_maps_moved_as_it_has_measured(size):
     """Whether they stay, as they do, or move."""

@@ -263,8 +263,9 @@ for tau in (0.05, 1.0, 100.0):
                                 1 / tau).value[:, 0]  # (1.7)
     teach.holds(f"library's step, τ = {tau:g}", x0 - d,
                 implicit_step(B, x0, tau))
+    # rounding of d counts up to τL = 1000 times
     teach.holds(f"slope taken at arrival, τ = {tau:g}",
-                x0 - tau * gradient(x0 - d), x0 - d)  # (1.6)
+                x0 - tau * gradient(x0 - d), x0 - d, 1e-11)  # (1.6)
 
 # %% [markdown]
 # ## What the implicit step minimises
@@ -289,7 +290,7 @@ for tau in (0.01, 100.0, 1.0):
               - proximal_objective(x_new - h * e)) / (2 * h) for e in np.eye(2)]
     teach.holds(f"τ = {tau:g}: (1.8) has no slope at x_new", slope, np.zeros(2),
                 teach.DIFFERENCES)
-    teach.holds(f"τ = {tau:g}: J and the price of the way are at most J(x0)",
+    teach.holds(f"τ = {tau:g}: J and the cost of the move are at most J(x0)",
                 max(proximal_objective(x_new) - J(x0), 0), 0)
 
 # %% [markdown]
@@ -300,7 +301,7 @@ nearby = x_new + rng.normal(size=(1000, 2)) * rng.choice([1e-3, 0.1, 1.0],
         size=(1000, 1))
 lower = np.sum(proximal_objective(nearby) < proximal_objective(x_new))
 print(f"τ = {tau:g}, 1000 points near x_new: {lower} have a lower value")
-print(f"J(x0) = {J(x0):.3f}, J(x_new) + the price of the way = "
+print(f"J(x0) = {J(x0):.3f}, J(x_new) + the cost of the move = "
       f"{proximal_objective(x_new):.3f}")
 
 # %% [markdown]

@@ -56,8 +56,8 @@ grid = np.linspace(-6, 6, 12001)  # spacing 0.001
 # %% [markdown]
 # ## Exercise 2.1 (warm-up): try every point
 #
-# Among finitely many points the argmin is found by looking at each. Write (2.1) for each entry of $v$ by trying
-# every point of a grid.
+# Write (2.1) for each entry of $v$ by trying every point of a grid, with no Python loop over it: later cells have
+# 12,001 points.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -169,7 +169,7 @@ teach.reveal(jumps, jumping, "At u = 0 the sum in (2.1) bends down if 1/τ < 1."
              in_order=False)
 
 # %% [markdown]
-# The figure shows all three functions: at the top where the prox sends $v$, at the bottom the value reached.
+# Top: where the prox sends $v$. Bottom: the value reached.
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey="row")
@@ -197,9 +197,9 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
            "prox jumps.")
 
 # %% [markdown]
-# Read the top row column by column. $|u|$ collects a whole interval of points at its kink. The double
-# well pulls points towards its wells; for $\tau = 4$ none of the points drawn goes to the middle. The logistic loss has
-# a slope between 0 and 1 and so moves points to the left by less than $\tau$: by how much at the two ends?
+# In the top row $|u|$ collects a whole interval of points at its kink. The double well pulls points towards its wells;
+# for $\tau = 4$ none of the points drawn goes to the middle. The logistic loss has a slope between 0 and 1 and so moves
+# points to the left by less than $\tau$: by how much at the two ends?
 
 # %%
 for tau in taus:
@@ -505,8 +505,7 @@ print(f"τ = 1, 4 and 16: of {np.size(longer)} explicit steps {np.sum(longer)} "
       "are longer than the implicit ones")
 
 # %% [markdown]
-# Lines lead from each point to where its two steps end, over the contours of the loss. A cross marks where a step
-# leaves the picture.
+# From each point two lines lead to where its steps end; a cross marks where one leaves the picture.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.7), sharex=True, sharey=True)
@@ -538,7 +537,7 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 
 # %% [markdown]
 # The length of an explicit step is proportional to the slope where it starts, even if the loss levels off on the way.
-# An implicit step ends where $\tau$ times the slope equals the way it came, by (2.3). Implicit steps on *activations*
+# An implicit step is as long as $\tau$ times the slope where it ends, by (2.3). Implicit steps on *activations*
 # would descend an energy with the loss's envelope in place of the loss (ProxProp §4.2.1; notebook 04).
 
 # %% [markdown]

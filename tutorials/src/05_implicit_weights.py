@@ -30,8 +30,8 @@ teach.versions()
 # ## The step to replace
 #
 # Notebook 04 found that in the sweep that *is* backprop a hidden $\theta_l$ takes an explicit step of
-# length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, there far beyond what is stable. (The 1/2 marks a half
-# step, not a power.) ProxProp keeps the sweep and takes this one step implicitly:
+# length 1 on $\frac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2$, there far beyond what is stable. ProxProp keeps the sweep
+# and takes this one step implicitly:
 #
 # $$ \theta_l^{+} = \arg\min_\theta\; \tfrac12\|\tilde a_{l-1}\theta - z_l^{1/2}\|^2 +
 #    \tfrac{1}{2\tau_\theta}\|\theta - \theta_l\|^2, \qquad z_l^{1/2} = z_l - \tau g_l. \tag{ProxProp 11} $$
@@ -404,7 +404,7 @@ limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])
 right.axhline(limit, color=teach.COLORS["grey"], ls=":",
               label="least squares (5.6), map 2")
 right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J",
-          ylim=(0, 1.02), title="from the gradient's 1 to that of the fit")
+          ylim=(0, 1.02), title="from 1, the gradient's, to the fit's")
 right.legend()
 teach.show(fig, "Left: contours of the local problem in one weight and bias; "
            "the path of the implicit step leaves along the gradient and bends "
@@ -720,8 +720,8 @@ axes[0].set_ylabel("relative error of d")
 axes[0].legend()
 teach.show(fig, "Relative error of the two sides against τ_θ. On map 1, with "
            "fewer samples than parameters, that of the parameter side grows to "
-           "2e-7; on map 2 that of the sample side grows to 1e-7. The other "
-           "side stays below 1e-12.")
+           "some 1e-7; on map 2 that of the sample side does. The other side "
+           "stays below 1e-12.")
 
 # %% [markdown]
 # On both maps the *smaller* matrix is the accurate one at large $\tau_\theta$: without damping the larger is singular.

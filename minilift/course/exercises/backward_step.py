@@ -258,6 +258,8 @@ def implicit_step(answer, seed):
         undone = np.linalg.inv(np.stack([step(B, e, 0.3) for e in np.eye(3)], axis=1))  # what leads back to x
         slope = (undone - np.eye(3)) / 0.3
         factor = times(slope, A)
+        yield (same(slope, A, 1e-2), "right for a small τ only: does an iteration stop before a large τ has had its "
+                                     "steps? Solve the system")
         yield factor == factor, f"your x_new solves (1.6) with {factor:.3g} τ in the place of τ, for τ = 0.3"
         i, j = np.unravel_index(abs(slope - A).argmax(), A.shape)
         yield True, (f"your x_new solves (1.6) for a matrix that has {slope[i, j]:.3g} in row {i}, column {j}, where A "
@@ -348,8 +350,9 @@ def largest_stable_step(answer, B, seed):
         yield (found * np.linalg.norm(spread, 2) ** 2 > 40 and same(found, again),
                "far beyond the limit nothing grows in your test: once x has overflowed to nan, a comparison with it is "
                "False; or are these implicit steps, which shrink x for every τ?")
-        yield (same(found, again), "the same τ for B and for 2B: it must be measured for each; if you "
-               "bisect, which end moves where x shrank, and is the limit between your first two?")
+        yield (same(found, again) or same(found, limit(wide), 1e-3),
+               "the same τ for two B: it must be measured for each; if you bisect, which end moves where x "
+               "shrank, and is the limit between your first two?")
         small, right = float(limit(spread / 10)), 2 / np.linalg.norm(spread, 2) ** 2
         yield (same(found / right, 1, 0.01) and small < 90 * right,
                f"where the limit is {100 * right:.3g}, {small:.3g} comes back: no search goes beyond its upper end; "

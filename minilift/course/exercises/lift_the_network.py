@@ -388,7 +388,7 @@ def gradients(answer, seed):
                             [slope(kind, l, d) for d in directions], DIFFERENCES, look=looks[kind])
         shallow = (1, *off_the_graph(seed, SHALLOW), gamma, rho)
         for kind, gradient, wanted in zip("az", found(*shallow), library_gradients(*shallow)):
-            yield claim(f"and in a network of two maps: ∂E/∂{kind}_1", gradient, wanted, DIFFERENCES,
+            yield claim(f"and in a network of two maps: ∂E/∂{kind}_1", gradient, wanted,
                         look="D is len(theta) − 1")
 
     def mistakes(found):

@@ -188,7 +188,7 @@ WRONG_THRESHOLDS = {
 
 def soft_threshold(answer, seed):
     """Exercise 2.2: the prox of the absolute value."""
-    v = np.concatenate([np.random.default_rng(seed).normal(size=40) * 2, [0.0]])
+    v = np.concatenate([[0.0], np.random.default_rng(seed).normal(size=40) * 2])  # 0 first: np.vectorize takes its type
 
     def misfit(u, tau):
         """Return how far (v − u)/τ is from the slopes of |·| at u, at worst."""
@@ -206,6 +206,11 @@ def soft_threshold(answer, seed):
         shape = np.shape(prox(v, 0.3))
         yield shape != v.shape, f"{len(v)} entries come in, and the shape {shape} comes back: each v has its u"
         yield from slips(prox, [(v, tau) for tau in (0.3, 1.7)], WRONG_THRESHOLDS)
+        kinds = [np.asarray(prox(v, tau)).dtype.kind for tau in (0.3, 1.7)]
+        yield ("i" in kinds, "whole numbers come back: np.zeros(n, dtype=int) cuts off what is assigned to it, and "
+               "np.vectorize takes the type of its first result: 0.0, not 0")
+        yield (same(prox(v, 0.3), v - np.clip(v, -0.3, 0.3), 1e-2),
+               "near u, not at it: are these points of a grid? Solve (2.3) for u")
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
                                      ("v = 0", [0.0], [0.0]), ("v > τ", [0.6], [0.1]), ("|v| < τ", [0.4], [0.0])):
             u = prox(np.array(points), 0.5)  # a τ that is neither its square nor its inverse
@@ -340,7 +345,8 @@ def logistic_prox(answer, seed):
                "and is y subtracted?")
         alone = np.ravel([prox(v[k:k + 1], y[k:k + 1], 0.5) for k in range(len(v))])
         yield (same(residual(alone, 0.5), v, 1e-6),
-               "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all")
+               "right for one entry alone, wrong for several: each has its own interval; np.where, not if or np.all; "
+               "and in a loop over the entries no return")
         yield same(residual(small, 0.5), v, 1e-3), "nearly right for a small τ: too few steps, or float32?"
         yield (same(residual(small, 0.5), v, 0.2),
                "roughly right for a small τ: too few steps, an end that never moves, or another slope than "
