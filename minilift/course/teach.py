@@ -27,6 +27,7 @@ import numpy as np
 from minilift import plots
 from minilift.course.notebooks import REPORT, add_arguments, add_tutorials_arguments, run, run_tutorials
 from minilift.support.arguments import unknown_name
+from minilift.support.terminal import capitalised
 
 __all__ = [
     "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
@@ -123,8 +124,8 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list or an array counts as the tuple of its items. If not `in_order`, the answer is a tuple whose items may be
-    predicted in any order, and a single one by itself.
+    A list or an array counts as the tuple of its items; "(A)" and "a" are one. If not `in_order`, the answer is a tuple
+    whose items may be predicted in any order, and a single one by itself.
     """
     if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
         prediction = answer
@@ -133,11 +134,16 @@ def reveal(prediction, answer, because="", in_order=True):
         prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
-    elif prediction == answer:
+    elif prediction == answer or spelled(prediction) == spelled(answer):
         text = f"Predicted: {answer!r}, and so it is."
     else:
         text = f"Predicted: {prediction!r}; it is {answer!r}."
     print(f"{text} {because}".rstrip())
+
+
+def spelled(prediction):
+    """Return a prediction as text without the ways of writing it that mean nothing: (A), "a." and a are one."""
+    return str(prediction).strip(" ().").casefold()
 
 
 def gap(actual, expected):
@@ -628,7 +634,7 @@ def verdict(exercise, status, claims, message, has_fallback):
     if message:
         guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
         stop = "" if message.endswith(("?", "!", ".")) else "."
-        lines.append(f"      Probably: {message}" if guess else f"      {message[0].upper()}{message[1:]}{stop}")
+        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

@@ -872,6 +872,8 @@ def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys)
     ((3, 0), (3, 0), "Predicted: (3, 0), and so it is"), ([3, 0], (3, 0), "Predicted: (3, 0), and so it is"),
     (np.array([3.0, 0.0]), (3, 0), "Predicted: (3, 0), and so it is"),
     ([0, 3], (3, 0), "Predicted: (0, 3); it is (3, 0)"), (np.array([5, 5]), (3, 0), "Predicted: (5, 5); it is (3, 0)"),
+    ("A", "a", "Predicted: 'a', and so it is"), ("(a)", "a", "Predicted: 'a', and so it is"),
+    ("3", 3, "Predicted: 3, and so it is"), ("a)", "b", "Predicted: 'a)'; it is 'b'"),
     ([2], 2, "Predicted: 2, and so it is"), (np.array([1, 2]), "a", "Predicted: (1, 2); it is 'a'")])
 def test_a_prediction_of_several_in_a_list_or_an_array(prediction, answer, says, capsys):
     teach.reveal(prediction, answer)

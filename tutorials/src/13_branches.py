@@ -913,8 +913,8 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
 # sizes (through time the best lie at its ends, and at 0.1, beyond it, ProxProp's loss is slightly lower; in depth
 # BackProp is ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds
-# reported. With batches of 50 for ten epochs (400 steps), the ranges through time overlap (BackProp 0.0002 to 0.0659,
-# ProxProp 0.0001 to 0.0006: 13.6's answer prints them). Nothing about *why* ProxProp leads. Seconds: one machine's.
+# reported. With batches of 50 for ten epochs (400 steps), the ranges through time overlap (13.6's answer prints them).
+# Nothing about *why* ProxProp leads. Seconds: one machine's.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that
