@@ -555,8 +555,7 @@ for name, parts in off.items():
 
 # %% [markdown]
 # The variables fit the digits far better than the network does (seed 0): they meet the maps to 2 to 5 %, yet $z_3$ is
-# off a forward pass by half (gaps $a_l - \sigma(z_l)$ are not printed). So $E$ is no measure of $J$ here. Two remedies
-# are tried: raise the penalties, or add multipliers.
+# off a forward pass by half. So $E$ is no measure of $J$ here. Two remedies: higher penalties, or multipliers.
 
 # %% [markdown]
 # ## Raise the penalties: MAC
@@ -899,9 +898,9 @@ teach.show(fig,
 # %% [markdown]
 # ## Exercise 14.6 (open): choose by the energy?
 #
-# The history has $E$ after each sweep; $J$ takes a forward pass. Somebody proposes to choose BCD's $\alpha$ by the
-# lowest $E$ after 40 sweeps. Write down what you expect, run it for three $\alpha$, and state a claim with numbers and
-# limits. Then name one quantity, computed from the variables alone, that you would watch beside $E$.
+# Somebody proposes to choose BCD's $\alpha$ by the lowest $E$ after 40 sweeps, which the history has. Write down what
+# you expect, run it for three $\alpha$, and state a claim with numbers and limits. Then name one quantity, computed
+# from the variables alone, that you would watch beside $E$.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$, which
@@ -998,4 +997,5 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # its energy, order and prox terms (14.1)–(14.3), (14.6); the pair of (14.5) is from their program
 # (github.com/timlautk/BCD-for-DNNs-PyTorch). Taylor et al., *Training Neural Networks Without Gradients*, ICML 2016:
 # (14.8). Carreira-Perpiñán, Wang, *Distributed Optimization of Deeply Nested Systems*, AISTATS 2014: (14.7), and why
-# $\mu$ must rise. Boyd et al., *Distributed Optimization and Statistical Learning via ADMM*, 2011: multipliers.
+# $\mu$ must rise. Boyd et al., *Distributed Optimization and Statistical Learning via the Alternating Direction Method
+# of Multipliers*, 2011: ADMM.
