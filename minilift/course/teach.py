@@ -452,14 +452,15 @@ def is_complex(value):
 
 
 def in_form(value, array=False):
-    """Return a result as arrays where arrays are meant: from a matrix, lists of numbers or rows, or an iterator.
+    """Return a result as arrays where arrays are meant: from lists of numbers or rows, an iterator, another library.
 
     If one `array` is asked for, a tuple of numbers counts as one.
     """
     if array and type(value) is tuple:
         value = list(value)
-    if isinstance(value, np.matrix):
-        return np.asarray(value)
+    if isinstance(value, np.matrix) or (hasattr(value, "__array__")
+                                        and not isinstance(value, (np.ndarray, np.generic, type))):
+        return np.asarray(value)  # a matrix; a tensor
     if isinstance(value, (collections.abc.Iterator, collections.abc.ValuesView, collections.abc.Set)):
         value = list(value)
     if not isinstance(value, (list, tuple)):

@@ -162,15 +162,34 @@ def test_answers_get_copies(reported):
     assert "writes into one of its arguments" in reported[-1]["message"]
 
 
+class Tensor:
+    """An array of another library: np.asarray takes it, and np.sum with an axis does not."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype=dtype)
+
+    def sum(self):
+        return self.values.sum()
+
+
 @pytest.mark.parametrize("answer", [
     lambda x: (2 * x).tolist(), lambda x: [*(2 * x)], lambda x: map(tuple, 2 * x), lambda x: tuple(map(list, 2 * x)),
-    lambda x: np.asmatrix(2 * x), lambda x: (2 * row for row in x), lambda x: dict(enumerate(2 * x)).values()])
+    lambda x: np.asmatrix(2 * x), lambda x: (2 * row for row in x), lambda x: dict(enumerate(2 * x)).values(),
+    lambda x: Tensor(2 * x)])
 def test_a_right_answer_goes_on_in_the_form_in_which_it_was_checked(reported, answer):
     x = np.array([[1.0, -2.0, 0.5], [3.0, 0.0, 1.0]])
     double = teach.check("9.9", answer, lambda f: [teach.claim("twice x", f(x), 2 * x)])
     assert reported[0]["status"] == "PASS"
     assert type(double(x)) is np.ndarray
     assert (double(x)[:, 0] == [2, 6]).all()
+
+
+def test_what_begins_with_a_symbol_keeps_its_case_in_a_verdict():
+    assert "\n      n is the inner size." in teach.verdict("9.9", "FAIL", [], "n is the inner size", False)
+    assert "\n      A sum is asked for." in teach.verdict("9.9", "FAIL", [], "a sum is asked for", False)
 
 
 def test_a_tuple_of_numbers_is_an_array_where_one_is_asked_for(reported):
