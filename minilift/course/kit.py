@@ -28,6 +28,7 @@ KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", r
 TAGGED = re.compile(r"  # .*(\([\w.–]+\)|\bProp(osition|\.))")
 LONG = 80  # words in a part beyond which slides show only the first sentence of each paragraph
 FULL = 11  # weight of a full slide: an equation counts two, a line of a list or of code one, ten words one
+WIDE = 90  # letters of code in a line of a slide
 AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles after a cell with such a tag
 
 PAGE = Template("""<!DOCTYPE html>
@@ -263,6 +264,8 @@ def sentences(paragraph):
 def weight_of(unit):
     """Return how much of a slide's capacity a unit takes."""
     lines = unit.count("\n") + 1 if re.match(r"\||[-*\d]+\.? |```", unit) else 0
+    if unit.startswith("```"):
+        lines += sum(len(line) // WIDE for line in unit.split("\n"))  # which are broken there
     return 2 if unit.startswith("$$") else lines if unit[0] in "|`" else max(lines, len(unit.split()) / 10)
 
 
