@@ -847,7 +847,7 @@ picture(deep_runs, np.log(10), "Residual net",
 #
 # How far does the result through time carry? Choose one change: 32 units, tanh, 16 times, SGD. Write down a prediction,
 # run `study` again, then state the claim, with number, seeds, budget and criterion, in two sentences, one of which
-# gives its limits. No automatic check.
+# gives its limits.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** "With batches of 50, three seeds, ten epochs (400 steps) and each method at the one of three step
