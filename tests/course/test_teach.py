@@ -628,6 +628,18 @@ def returned_notebook(tmp_path, **changes):
     return path
 
 
+@pytest.mark.parametrize(("second", "counts"), [
+    ("def f(x):\n    return 2 * x", True), ("print(f(1))", False), ("x = f(1)", False), ("def f(x", True),
+    ("%timeit f(1)", False), ("f = None", True), ("", False)])
+def test_a_trial_below_an_answer_is_no_answer(second, counts):
+    pytest.importorskip("IPython")
+    first, second = "# Exercise 1.1\ndef f(x):\n    return x", f"# Exercise 1.1\n{second}"
+    blanks = {"1.1": "# Exercise 1.1\ndef f(x):\n    raise NotImplementedError"}
+    cells = [{"cell_type": "code", "source": source} for source in (first, second)]
+    assert notebooks.answers_in({"cells": cells}, blanks) == {"1.1": second if counts else first}
+    assert notebooks.answers_in({"cells": cells[::-1]}, blanks) == {"1.1": first}
+
+
 @pytest.mark.slow
 def test_a_solved_notebook_passes_with_another_seed(tmp_path, capsys):
     pytest.importorskip("nbclient")
