@@ -493,6 +493,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(1.0, -1.0, 0.2)", "('1.0', '-1.0', '0.2')", "quotation marks"),
     ],
     "11.1": [
+        ("np.asarray(curves) <= np.reshape(levels, (-1, 1))",
+         "np.round(curves, 3) <= np.round(np.reshape(levels, (-1, 1)), 3)", "is one rounded?"),
         ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)", "low.argmax(axis=1)", "had started there"),
         ("np.inf)\n    return np.median(first)", "np.nan)\n    return np.nanmedian(first)", "flatters"),
         ("return np.median(first)", "return np.median(first[np.isfinite(first)])", "flatters"),

@@ -172,7 +172,8 @@ def drawn_curves(seed):
     late[0, 6:], late[1, 5:] = np.nan, np.inf
     two = one.copy()
     two[2] = np.linspace(2.3, 1.9, 9)
-    return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
+    return {"three falling curves": (falling, own), "levels just below a loss": (falling, own - 1e-6),
+            "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
             "curves that end above the level": (bumpy, bumpy[:, 7:].min(axis=1)),
             "two of three are there before training": (bumpy, early),
             "four seeds": (np.vstack([falling, bumpy[:1]]), np.append(own, 0.01)),
@@ -186,6 +187,7 @@ def epochs_to(answer, seed):
     """Exercise 11.1: the median over seeds of the first epoch at or below a level, ∞ for a seed that never is."""
     cases = drawn_curves(seed)
     looks = {"three falling curves": "look at which epoch is counted as the first, and at each seed's own level",
+             "levels just below a loss": "a loss above its level, by however little, is not there: is one rounded?",
              "curves that come back up": "falling curves are right: the first time at or below counts, not the last",
              "curves that end above the level": "the first time at or below counts, wherever the curve ends",
              "two of three are there before training": "a curve that begins at or below its level is there at epoch 0",
