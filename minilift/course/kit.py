@@ -9,22 +9,26 @@ import ast
 import html
 import itertools
 import re
+import textwrap
 from importlib import resources
 from string import Template
 
 from minilift.course import book, exam
 from minilift.support.files import write_text
+from minilift.support.terminal import capitalised
 
 ROW = re.compile(r"^\| \[(\d\d) ([^]]*)\]\((\w+)\.ipynb\)[^|]*\| (\d+) \|", re.M)
 MATH_OR_CODE = re.compile(r"\$\$.*?\$\$|\$.*?\$|`.*?`", re.S)
-SENTENCE_END = re.compile(r"(?<=[.?!])(?<!Fig\.)(?<!e\.g\.)\s+(?=[A-Z*(])")
+SENTENCE_END = re.compile(r"""(?:(?<=[.?!])|(?<=[.?!][")]))(?<!Fig\.)(?<!e\.g\.)\s+(?=[A-Z*("])""")
 OPEN = re.compile(r"^## Exercise (\d+\.\d+) \(open\): (.*)$", re.M)
 FOLDED = re.compile(r"(?s)<details>.*?</details>\n?")
 QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
 SCORE = re.compile(r"^- (\d+): (.*)$", re.M)
 KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", re.M | re.S)
+TAGGED = re.compile(r"  # .*(\([\w.–]+\)|\bProp(osition|\.))")
 LONG = 80  # words in a part beyond which slides show only the first sentence of each paragraph
 FULL = 11  # weight of a full slide: an equation counts two, a line of a list or of code one, ten words one
+WIDE = 90  # letters of code in a line of a slide
 AFTER = {"exercise": "After the exercise", "predict": "The answer"}  # titles after a cell with such a tag
 
 PAGE = Template("""<!DOCTYPE html>
@@ -166,7 +170,8 @@ def slides(notebook):
     """Return a notebook's slides as one HTML file.
 
     The part of the text under a heading becomes one or more slides: the first sentence of each paragraph, all
-    equations, the lines of code that carry an equation's number, and each figure by itself. The notes hold all text.
+    equations, the statements of code that carry an equation's number, what is printed below a text that ends in a
+    colon, and each figure by itself. The notes hold all text.
     """
     shown: list[str] = []
     title, parts, notes = "", [], []
@@ -179,7 +184,8 @@ def slides(notebook):
 
     def add(unit):
         if shown and parts and sum(map(weight_of, [*parts, unit])) > FULL:
-            close([parts.pop()] if unit.startswith("$$") and len(parts) > 1 else [])  # what leads to the equation
+            leads = unit.startswith(("$$", "```text")) and len(parts) > 1  # to an equation, or to what is printed
+            close([parts.pop()] if leads else [])
         parts.append(unit)
 
     for cell in notebook["cells"]:
@@ -195,8 +201,11 @@ def slides(notebook):
             continue
         tags = cell["metadata"].get("tags", [])
         lines = [] if "exercise" in tags else tagged_lines(cell["source"])
+        announced = bool(parts) and parts[-1].endswith(":")
         if lines:
             add("```python\n" + "\n".join(lines) + "\n```")
+        if announced and (printed := "".join(book.joined(output.get("text", "")) for output in cell["outputs"])):
+            add("```text\n" + printed.rstrip("\n") + "\n```")
         figures = [book.output_html(output) for output in cell["outputs"] if "image/png" in output.get("data", {})]
         behind = [AFTER[tag] for tag in tags if tag in AFTER]
         if figures or behind:
@@ -255,13 +264,27 @@ def sentences(paragraph):
 def weight_of(unit):
     """Return how much of a slide's capacity a unit takes."""
     lines = unit.count("\n") + 1 if re.match(r"\||[-*\d]+\.? |```", unit) else 0
+    if unit.startswith("```"):
+        lines += sum(len(line) // WIDE for line in unit.split("\n"))  # which are broken there
     return 2 if unit.startswith("$$") else lines if unit[0] in "|`" else max(lines, len(unit.split()) / 10)
 
 
 def tagged_lines(source):
-    """Return the lines of code that end with the number of an equation, except checks of it."""
-    return [line.strip() for line in source.split("\n")
-            if re.search(r"  # .*(\([\w.–]+\)|Prop)", line) and not line.strip().startswith("teach.")]
+    """Return the lines of the statements of code that carry the number of an equation, except checks of it.
+
+    Of a loop or a definition only the head is a statement here; a comment belongs to the statement below it.
+    """
+    lines, found, above = source.split("\n"), [], 0
+    statements = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
+    for node in sorted(statements, key=lambda node: node.lineno):
+        inside = getattr(node, "body", [])
+        end = inside[0].lineno - 1 if inside else node.end_lineno
+        while inside and lines[end - 1].strip().startswith("#"):
+            end -= 1
+        shown, above = lines[above:end], end
+        if any(TAGGED.search(line) for line in shown) and not lines[node.lineno - 1].strip().startswith("teach."):
+            found += textwrap.dedent("\n".join(shown)).strip("\n").split("\n")
+    return found
 
 
 # ---- the pages
@@ -331,13 +354,17 @@ def indexed(text):
 
 
 def rubrics(cells):
-    """Yield the rubric of each open exercise of a notebook, in Markdown, from its model answer."""
+    """Yield the rubric of each open exercise of a notebook, in Markdown, from its model answer.
+
+    What an answer says of its own cells is worth no point.
+    """
     for before, cell in itertools.pairwise(cells):
         if cell["cell_type"] != "markdown" or "answer" not in cell["metadata"].get("tags", []):
             continue
         heading = OPEN.search(before["source"])
         question = " ".join(FOLDED.sub("", before["source"][heading.end():]).split())
-        points = [sentence.removeprefix("**One answer.** ") for sentence in sentences(cell["source"])]
+        points = [sentence.removeprefix("**One answer.** ") for sentence in sentences(cell["source"])
+                  if not sentence.startswith("The cell ")]
         rows = "\n".join(f"| {point.replace('|', '&#124;')} | 1 |" for point in points)
         yield f"\n## {heading[1]} {heading[2]}\n\n{question}\n\n| one answer says | points |\n|---|---|\n{rows}\n"
 
@@ -386,7 +413,7 @@ def misconceptions(text, found):
         for number, said in exercises:
             for message in said:
                 kind = next(title for title, words, _ in kinds if re.search(words, message))
-                lines[kind].append(f"- {number}: {message[0].upper()}{message[1:]}")
+                lines[kind].append(f"- {number}: {capitalised(message)}")
     parts = [f"## {title} ({len(lines[title])})\n\n{prose.strip()}\n\n<details><summary>What the checks say</summary>"
              "\n\n" + "\n".join(lines[title]) + "\n\n</details>\n" for title, _, prose in kinds]
     return text[:text.index("## ")] + "\n".join(parts)

@@ -492,9 +492,9 @@ def grade(path, seed, of_exam=False):
     name = name_of(path, kind_of(str, known.get("notebook")), answers_in(returned))
     check_kind(returned, known, seed, of_exam)
     unsolved = examination(name, seed, "graded") if of_exam else read(paths(name)[1])
-    answers = answers_in(returned)
-    broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
     blanks = answers_in(unsolved)
+    answers = answers_in(returned, blanks)
+    broken = {number: "is no text in Unicode" for number, source in answers.items() if SURROGATE.search(source)}
     broken |= {number: "takes its answer from the checks" for number, source in answers.items()
                if number not in broken and borrowed(names_of_checks, source, blanks.get(number, ""))}
     blamed, cleared = (None, None), set()  # a cell and the answer for which it stopped; those for which it did not
@@ -584,14 +584,28 @@ def verdict(number, check):
     return {"kind": "check", "exercise": number, "status": "FAIL", "claims": [], "message": message}
 
 
-def answers_in(notebook):
-    """Return {exercise: source} of the exercise cells of a returned notebook; if there are several, the last counts."""
-    found = {}
+def answers_in(notebook, blanks=None):
+    """Return {exercise: source} of the exercise cells of a returned notebook; if there are several, the last counts.
+
+    With `blanks`, the unsolved ones, a cell counts that makes one of their names: a trial of the answer is none.
+    """
+    found: dict[str, str] = {}
     for cell in notebook["cells"]:
         match = EXERCISE.search(cell["source"]) if cell["cell_type"] == "code" else None
-        if match:
+        if match and (match[1] not in found or makes(cell["source"], (blanks or {}).get(match[1], ""))):
             found[match[1]] = cell["source"]
     return found
+
+
+def makes(source, blank):
+    """Whether a cell defines or assigns a name that the unsolved cell does; True where that cannot be told."""
+    trees = tree_of(source), tree_of(blank)
+    if None in trees:
+        return True
+    made, asked = (bound_in([node for part in tree.body
+                             for node in ([part] if isinstance(part, ast.FunctionDef) else ast.walk(part))])
+                   for tree in trees)
+    return not asked or bool(made & asked)
 
 
 def borrowed(names, source, blank):

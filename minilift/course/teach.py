@@ -27,6 +27,7 @@ import numpy as np
 from minilift import plots
 from minilift.course.notebooks import REPORT, add_arguments, add_tutorials_arguments, run, run_tutorials
 from minilift.support.arguments import unknown_name
+from minilift.support.terminal import capitalised
 
 __all__ = [
     "COLORS", "DIFFERENCES", "METHODS", "ROUNDING", "Claim", "add_arguments", "add_tutorials_arguments", "band",
@@ -127,13 +128,12 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list, a set or an array counts as the tuple of its items; capitals, parentheses and a full stop around a text do
-    not count. If not `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by
-    itself.
+    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5. If not
+    `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by itself.
     """
     if isinstance(prediction, set):
         prediction = tuple(prediction)
-    if isinstance(prediction, str) and isinstance(answer, str) and prediction.strip(" ().").lower() == answer.lower():
+    if isinstance(prediction, str) and spelled(prediction) == spelled(answer):
         prediction = answer
     if prediction is not None and not in_order and sorted(np.ravel(prediction)) == sorted(answer):
         prediction = answer
@@ -147,6 +147,11 @@ def reveal(prediction, answer, because="", in_order=True):
     else:
         text = f"Predicted: {prediction!r}; it is {answer!r}."
     print(f"{text} {because}".rstrip())
+
+
+def spelled(prediction):
+    """Return a prediction as text without the ways of writing it that mean nothing: (A), "a." and a are one."""
+    return str(prediction).strip(" ().").casefold()
 
 
 def gap(actual, expected):
@@ -457,14 +462,15 @@ def is_complex(value):
 
 
 def in_form(value, array=False):
-    """Return a result as arrays where arrays are meant: from a matrix, lists of numbers or rows, or an iterator.
+    """Return a result as arrays where arrays are meant: from lists of numbers or rows, an iterator, another library.
 
     If one `array` is asked for, a tuple of numbers counts as one.
     """
     if array and type(value) is tuple:
         value = list(value)
-    if isinstance(value, np.matrix):
-        return np.asarray(value)
+    if isinstance(value, np.matrix) or (hasattr(value, "__array__")
+                                        and not isinstance(value, (np.ndarray, np.generic, type))):
+        return np.asarray(value)  # a matrix; a tensor
     if isinstance(value, (collections.abc.Iterator, collections.abc.ValuesView, collections.abc.Set)):
         value = list(value)
     if not isinstance(value, (list, tuple)):
@@ -639,7 +645,7 @@ def verdict(exercise, status, claims, message, has_fallback):
     if message:
         guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
         stop = "" if message.endswith(("?", "!", ".")) else "."
-        lines.append(f"      Probably: {message}" if guess else f"      {message[0].upper()}{message[1:]}{stop}")
+        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

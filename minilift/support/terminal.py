@@ -14,6 +14,7 @@ import dis
 import io
 import math
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -96,6 +97,11 @@ def note(text):
 def watched():
     """Whether standard error is shown on a terminal, where a progress bar can move."""
     return sys.stderr.isatty()
+
+
+def capitalised(text):
+    """Return a text with a capital letter, unless it begins with a symbol or a name of code: n is not N."""
+    return text[0].upper() + text[1:] if re.match("(a|[a-z]{2,})[ ,;:-]", text) else text
 
 
 def about(seconds):

@@ -500,6 +500,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(1.0, -1.0, 0.2)", "('1.0', '-1.0', '0.2')", "quotation marks"),
     ],
     "11.1": [
+        ("np.asarray(curves) <= np.reshape(levels, (-1, 1))",
+         "np.round(curves, 3) <= np.round(np.reshape(levels, (-1, 1)), 3)", "is one rounded?"),
         ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)", "low.argmax(axis=1)", "had started there"),
         ("np.inf)\n    return np.median(first)", "np.nan)\n    return np.nanmedian(first)", "flatters"),
         ("return np.median(first)", "return np.median(first[np.isfinite(first)])", "flatters"),
@@ -549,6 +551,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "equal to it"),
     ],
     "11.2": [
+        ("np.isfinite(table[\"val_loss\"])",
+         "(np.isfinite(table[\"val_loss\"]) & (table[\"train_loss\"] < np.log(10)))", "training loss must not decide"),
         ("np.isfinite(table[\"val_loss\"])", "(table[\"val_loss\"] < np.log(10))", "one large loss may still"),
         ('"val_loss"', '"test_loss"', "test set"),
         ('np.median(table["val_loss"], axis=0)', 'np.median(table["train_loss"], axis=0)', "training loss"),
@@ -598,6 +602,22 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          'for k, f in enumerate([np.sum, np.min, np.max]))', "three seeds are right"),
     ],
     "11.3": [
+        ("    return np.mean(differences) - half, np.mean(differences) + half",
+         "    return np.round(np.mean(differences) - half, 2), np.round(np.mean(differences) + half, 2)",
+         "rounded, to 2"),
+        ("    return np.mean(differences) - half, np.mean(differences) + half",
+         "    half = half * np.sqrt(n)\n    middle = np.mean(differences)\n"
+         "    return (middle - half) / np.sqrt(n), (middle + half) / np.sqrt(n)", "parentheses: √n divides t s alone"),
+        ("    return np.mean(differences) - half, np.mean(differences) + half",
+         "    return np.mean(differences), np.std(differences, ddof=1)", "these are the mean and s"),
+        ("    return np.mean(differences) - half, np.mean(differences) + half",
+         "    return np.mean(differences) - half, np.mean(differences), np.mean(differences) + half", "3 came"),
+        ("{3: 4.303, 5: 2.776}[len(differences)]\n    half = t * np.std(differences, ddof=1) / np.sqrt(n)",
+         "{3: 4.302653, 5: 2.776445}[len(differences)]\n    half = t * np.std(differences, ddof=1)", "√n is missing"),
+        ("{3: 4.303, 5: 2.776}[len(differences)]\n    half = t * np.std(differences, ddof=1)",
+         "{3: 4.302653, 5: 2.776445}[len(differences)]\n    half = t * np.std(differences)", "std divides by n here"),
+        ("{3: 4.303, 5: 2.776}[len(differences)]", "{3: 4.302653, 5: 2.776445}[len(differences)]\n"
+         "    differences = differences - np.mean(differences)", "the middle is the mean of the differences, not 0"),
         ("{3: 4.303, 5: 2.776}", "{3: 2.920, 5: 2.132}", "on each side"),
         ("{3: 4.303, 5: 2.776}", "{3: 1.886, 5: 1.533}", "look at t_3 and t_5"),
         (" / np.sqrt(n)", "", "√n is missing"),
@@ -1419,6 +1439,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "12.1": [
         ("    return float(np.abs(x.astype(np.float64) - y).max() / spacing)",
+         "    spacing = np.spacing(np.abs(y).max(axis=0)).astype(np.float64)\n"
+         "    return float((np.abs(x.astype(np.float64) - y).max(axis=0) / spacing).max())", "each column is measured"),
+        ("    return float(np.abs(x.astype(np.float64) - y).max() / spacing)",
+         "    spacing = np.spacing(np.abs(y).max(axis=-1)).astype(np.float64)\n"
+         "    return float((np.abs(x.astype(np.float64) - y).max(axis=-1) / spacing).max())", "each row is measured"),
+        ("    return float(np.abs(x.astype(np.float64) - y).max() / spacing)",
          "    return round(float(np.abs(x.astype(np.float64) - y).max() / spacing), 1)", "rounded to a digit"),
         (" / spacing", "", "difference itself"),
         ("np.spacing(np.abs(y).max())", "np.finfo(np.float64).eps", ""),
@@ -1710,6 +1736,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return (", "    (", "returns None"),
     ],
     "14.2": [
+        ("best, lowest = q, np.inf", "best, lowest = q, (np.maximum(q, 0) - t) ** 2 / 2", "start from infinity"),
         ("(s * (t - o) + c * q) / (s**2 + c), low, high)\n        value = (s * u + o - t) ** 2 / 2 + c / 2 * (u - q)",
          "(c * s * (t - o) + q) / (c * s**2 + 1), low, high)\n        value = c * (s * u + o - t) ** 2 + (u - q)",
          "c stands before the fit"),
@@ -1828,6 +1855,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("[1, 1, 1, 1, 1, 1]", "[3, -1, 0, 2, 1, -5]", "both kinds of step are the same"),
     ],
     "14.5": [
+        ("    return z, u + beta * (z - phi)", "    return u + beta * (z - phi)", "are expected, z and u, got 1"),
         ("Y - u", "Y + u", "the sign of u in z"),
         ("(Y - u + 2 * beta * phi) / (1 + 2 * beta)", "(Y - u + beta * phi) / (1 + beta)", "without ½"),
         ("u + beta * (z - phi)", "beta * (z - phi)", "old u is lost"),
@@ -1943,6 +1971,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("0.157", "'0.157'", "quotation marks"),
     ],
     "15.4": [
+        ("        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])",
+         "        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])\n"
+         "        h = [*h[:l - 1], t[l - 1], *h[l:]]",
+         "written over with t_2"),
         ("len(h) - 1", "3", "right for a list of 4 alone"),
         ("len(h) - 1", "5", "right for a list of 6 alone"),
         ("inverses[l](h[l])", "inverses[l](last)", "the second is at the last target"),

@@ -1,5 +1,6 @@
 """The lecturer's kit: variants that the published answers do not solve, pages that say what the sources say."""
 
+import html
 import itertools
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 from minilift.checks.equations import EQUATIONS
 from minilift.cli import main
 from minilift.course import exam, judge, kit, notebooks, teach
+from minilift.support.terminal import capitalised
 
 pytest.importorskip("jupytext")
 needs_pages = pytest.mark.skipif(not all(map(find_spec, ("nbconvert", "latex2mathml"))),
@@ -242,6 +244,32 @@ def test_a_long_list_goes_on_on_the_next_slide():
 def test_sentences_are_cut_at_their_ends_alone():
     assert kit.sentences("See Fig. 2, e.g. $a. B$ here. Then `x. Y`! **So.** It ends.") == \
         ["See Fig. 2, e.g. $a. B$ here.", "Then `x. Y`!", "**So.** It ends."]
+    assert kit.sentences('I expect it. "It holds." (So I say.) It ends.') == \
+        ["I expect it.", '"It holds."', "(So I say.)", "It ends."]
+
+
+@needs_pages
+def test_slides_show_what_is_printed_below_a_colon_and_nothing_else_that_is_printed():
+    printed = {"output_type": "stream", "name": "stdout", "text": "one: 1\ntwo: 2\n"}
+    long = {**printed, "text": "line\n" * 12}
+    text = kit.slides({"cells": [cell("markdown", "# One\n\nIt begins.\n\n## Two\n\nThe two numbers:"),
+                                 cell("code", "x = 1", printed),
+                                 cell("markdown", "They are these."), cell("code", "x = 1", {**printed, "text": "no"}),
+                                 cell("markdown", "All lines:"), cell("code", "x = 1", long)]})
+    first, second = re.sub('(?s)<div class="notes">.*?</div>', "", text).split("<section")[-2:]
+    assert "two: 2" in html.unescape(re.sub("<[^>]+>", "", first))
+    assert "All lines" not in first
+    assert "All lines" in second
+    assert second.count("line") >= 12
+    assert "no</" not in text
+
+
+def test_slides_show_whole_statements_that_carry_an_equations_number():
+    source = ("# (1.1) of a section\ndef f(x):\n    # (1.2), term by term\n    y = (x +\n         1)\n    return g(\n"
+              "        y)  # (1.3)\n\n\nteach.holds(1,\n            1)  # (1.3)\nwinner = None  # BackProp or ADMM\n"
+              "for k in (1, 2):  # (1.4)\n    z = k\n")
+    assert kit.tagged_lines(source) == ["# (1.2), term by term", "y = (x +", "     1)", "return g(", "    y)  # (1.3)",
+                                        "for k in (1, 2):  # (1.4)"]
 
 
 @needs_pages
@@ -258,6 +286,7 @@ def test_each_open_exercise_has_a_rubric():
         assert len(found) == 1
         assert re.match(r"\n## \d+\.\d+ \w", found[0])
         assert found[0].count("| 1 |") >= 2
+        assert "| The cell" not in found[0]  # which says nothing of what an answer needs
 
 
 def test_diagnoses_are_those_of_the_tables_and_of_the_functions():
@@ -267,13 +296,21 @@ def test_diagnoses_are_those_of_the_tables_and_of_the_functions():
     assert kit.diagnoses(source) == [("1.1", ["the sign", "a factor", "too large"])]
 
 
+@pytest.mark.parametrize("symbol", ["n is the inner size", "τ_θ divides", "σ' is missing", "t_3 is used", "a_2 sees it",
+                                    "np.sum adds", "inverses[l] is all", "gradient(l, a) wants", "3 are too many"])
+def test_what_begins_with_a_symbol_keeps_it(symbol):
+    assert capitalised(symbol) == symbol
+    assert capitalised(f"a sum; {symbol}") == f"A sum; {symbol}"
+    assert capitalised(f"here: {symbol}") == f"Here: {symbol}"
+
+
 def test_every_diagnosis_is_in_the_guide_once():
     found = {name: kit.diagnoses(kit.module_source(name)) for name in notebooks.CURRICULUM}
     text = kit.misconceptions(notebooks.kit_file("misconceptions"), found)
     messages = [(number, message) for exercises in found.values() for number, said in exercises for message in said]
     assert text.count("\n- ") == len(messages) > 500
     for number, message in messages:
-        assert f"- {number}: {message[0].upper()}{message[1:]}\n" in text
+        assert f"- {number}: {capitalised(message)}\n" in text
     assert sum(map(int, re.findall(r"^## .* \((\d+)\)$", text, re.M))) == len(messages)
 
 

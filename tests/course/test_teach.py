@@ -162,15 +162,34 @@ def test_answers_get_copies(reported):
     assert "writes into one of its arguments" in reported[-1]["message"]
 
 
+class Tensor:
+    """An array of another library: np.asarray takes it, and np.sum with an axis does not."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype=dtype)
+
+    def sum(self):
+        return self.values.sum()
+
+
 @pytest.mark.parametrize("answer", [
     lambda x: (2 * x).tolist(), lambda x: [*(2 * x)], lambda x: map(tuple, 2 * x), lambda x: tuple(map(list, 2 * x)),
-    lambda x: np.asmatrix(2 * x), lambda x: (2 * row for row in x), lambda x: dict(enumerate(2 * x)).values()])
+    lambda x: np.asmatrix(2 * x), lambda x: (2 * row for row in x), lambda x: dict(enumerate(2 * x)).values(),
+    lambda x: Tensor(2 * x)])
 def test_a_right_answer_goes_on_in_the_form_in_which_it_was_checked(reported, answer):
     x = np.array([[1.0, -2.0, 0.5], [3.0, 0.0, 1.0]])
     double = teach.check("9.9", answer, lambda f: [teach.claim("twice x", f(x), 2 * x)])
     assert reported[0]["status"] == "PASS"
     assert type(double(x)) is np.ndarray
     assert (double(x)[:, 0] == [2, 6]).all()
+
+
+def test_what_begins_with_a_symbol_keeps_its_case_in_a_verdict():
+    assert "\n      n is the inner size." in teach.verdict("9.9", "FAIL", [], "n is the inner size", False)
+    assert "\n      A sum is asked for." in teach.verdict("9.9", "FAIL", [], "a sum is asked for", False)
 
 
 def test_a_tuple_of_numbers_is_an_array_where_one_is_asked_for(reported):
@@ -612,6 +631,18 @@ def returned_notebook(tmp_path, **changes):
     return path
 
 
+@pytest.mark.parametrize(("second", "counts"), [
+    ("def f(x):\n    return 2 * x", True), ("print(f(1))", False), ("x = f(1)", False), ("def f(x", True),
+    ("%timeit f(1)", False), ("f = None", True), ("", False)])
+def test_a_trial_below_an_answer_is_no_answer(second, counts):
+    pytest.importorskip("IPython")
+    first, second = "# Exercise 1.1\ndef f(x):\n    return x", f"# Exercise 1.1\n{second}"
+    blanks = {"1.1": "# Exercise 1.1\ndef f(x):\n    raise NotImplementedError"}
+    cells = [{"cell_type": "code", "source": source} for source in (first, second)]
+    assert notebooks.answers_in({"cells": cells}, blanks) == {"1.1": second if counts else first}
+    assert notebooks.answers_in({"cells": cells[::-1]}, blanks) == {"1.1": first}
+
+
 @pytest.mark.slow
 def test_a_solved_notebook_passes_with_another_seed(tmp_path, capsys):
     pytest.importorskip("nbclient")
@@ -876,6 +907,8 @@ def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys)
     ((3, 0), (3, 0), "Predicted: (3, 0), and so it is"), ([3, 0], (3, 0), "Predicted: (3, 0), and so it is"),
     (np.array([3.0, 0.0]), (3, 0), "Predicted: (3, 0), and so it is"),
     ([0, 3], (3, 0), "Predicted: (0, 3); it is (3, 0)"), (np.array([5, 5]), (3, 0), "Predicted: (5, 5); it is (3, 0)"),
+    ("A", "a", "Predicted: 'a', and so it is"), ("(a)", "a", "Predicted: 'a', and so it is"),
+    ("3", 3, "Predicted: 3, and so it is"), ("a)", "b", "Predicted: 'a)'; it is 'b'"),
     ([2], 2, "Predicted: 2, and so it is"), (np.array([1, 2]), "a", "Predicted: (1, 2); it is 'a'")])
 def test_a_prediction_of_several_in_a_list_or_an_array(prediction, answer, says, capsys):
     teach.reveal(prediction, answer)

@@ -242,6 +242,16 @@ def test_the_alternative_text_of_the_race_of_15_says_what_is_printed_above_it():
     assert not re.search(r'"[^"{]*epoch \d', cell["source"])
 
 
+def test_the_alternative_text_of_13_says_the_epoch_that_is_printed():
+    """It hangs on how a CPU rounds."""
+    cell = cell_with("13", "picture(time_runs")
+    found = re.search(r"BackProp needs (\d+) epochs", printed(cell_with("13", "table(time_runs)")))[1]
+    (alt,) = [output["metadata"]["image/png"]["alt"] for output in cell["outputs"]
+              if "image/png" in output.get("metadata", {})]
+    assert f"meets the end of ProxProp's at {found}, " in alt
+    assert "{tie(time_runs)}" in cell["source"]
+
+
 def test_11_asks_for_the_interval_and_promises_no_verdict_of_its_exercise():
     goal, title = (re.search(pattern, committed("11")["cells"][k]["source"])[0] for pattern, k in (
         (r"(?m)^3\. .*\(Exercise 11\.3\)", 0),

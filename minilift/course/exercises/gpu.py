@@ -75,6 +75,10 @@ WRONG_ULPS = {
         ulps_with(unit=lambda y: np.spacing(abs(y)).mean()),
     "the spacing at the largest entry is the unit, not at the median":
         ulps_with(unit=lambda y: np.spacing(np.median(abs(y)))),
+    "each column is measured in a unit of its own; the unit is one for all, that of the largest entry": lambda x, y:
+        float((abs(x.astype(np.float64) - y).max(axis=0) / np.spacing(abs(y).max(axis=0)).astype(np.float64)).max()),
+    "each row is measured in a unit of its own; the unit is one for all, that of the largest entry": lambda x, y:
+        float((abs(x.astype(np.float64) - y).max(axis=-1) / np.spacing(abs(y).max(axis=-1)).astype(np.float64)).max()),
     "the spacing at the largest entry of all, not of the first row": ulps_with(
         unit=lambda y: np.spacing(abs(y.reshape(-1, y.shape[-1])[0]).max())),
     "float16's spacing: the unit is that of y's own dtype":
@@ -141,6 +145,8 @@ def ulps(answer, seed):
     near = np.array([-64, power[1] + 2.625 * np.spacing(-power[0]), 30], np.float32)
     fifty = tuple(array * np.float32(50 / 70) for array in (x, y))  # far from powers of two, and above the middle
     tiny, turned = (np.array([-64, share * np.spacing(-power[0]), 30], np.float32) for share in (1.5, -1))
+    above, below, under = (array[None] for array in (above, below, under))  # a unit for each column is another one here
+    near, power = near[:, None], power[:, None]  # and a unit for each row here
 
     def claims(distance):
         yield claim("an array to itself", distance(y, y), 0)

@@ -414,7 +414,10 @@ def piece_fit(answer, seed):
             "it is wrong only where the best point lies on another piece than q: is each piece tried, and compared?"
         yield same(fit(t, q, 0.4, SHAPES["the identity"]), q), \
             "even for one piece, σ(u) = u, q comes back: is no candidate ever lower? (np.clip takes low before high)"
-        yield not same(fit(t, q, 0.4, SHAPES["the identity"]), (t + 0.4 * q) / 1.4), \
+        plain, lowest = fit(t, q, 0.4, SHAPES["the identity"]), (t + 0.4 * q) / 1.4
+        yield not same(plain, lowest) and bool(np.all((abs(plain - lowest) < SOLVED) | (plain == q))), \
+            "for one piece each answer is right or q: q is no candidate, so let the least value start from infinity"
+        yield not same(plain, lowest), \
             "even for one piece, σ(u) = u, this is no minimiser: set the slope of (14.3) to zero"
         yield all((abs(candidates(t, q, 0.4, pieces)[0] - fit(t, q, 0.4, pieces)) < SOLVED).any(axis=0).all()
                   for pieces in SHAPES.values()), \
@@ -767,6 +770,7 @@ def output_step(answer, seed):
         yield claim("after 200 steps with φ held: z = φ", z, phi, SOLVED)
 
     def mistakes(step):
+        two(step(Y, phi, u, 0.4), "z and u")  # else there is nothing to compare
         yield from slips(step, [(Y, phi, u, 0.4), (phi, u, Y, 3.0)], WRONG_STEPS)
         target, phi_share, u_share = shares(lambda *values: step(*values, 0.4)[0], 3)
         yield target == 0, "Y does not count in z: the loss pulls towards it"

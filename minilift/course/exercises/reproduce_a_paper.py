@@ -172,7 +172,8 @@ def drawn_curves(seed):
     late[0, 6:], late[1, 5:] = np.nan, np.inf
     two = one.copy()
     two[2] = np.linspace(2.3, 1.9, 9)
-    return {"three falling curves": (falling, own), "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
+    return {"three falling curves": (falling, own), "levels just below a loss": (falling, own - 1e-6),
+            "curves that come back up": (bumpy, bumpy[:, 3] + 0.01),
             "curves that end above the level": (bumpy, bumpy[:, 7:].min(axis=1)),
             "two of three are there before training": (bumpy, early),
             "four seeds": (np.vstack([falling, bumpy[:1]]), np.append(own, 0.01)),
@@ -186,6 +187,7 @@ def epochs_to(answer, seed):
     """Exercise 11.1: the median over seeds of the first epoch at or below a level, ∞ for a seed that never is."""
     cases = drawn_curves(seed)
     looks = {"three falling curves": "look at which epoch is counted as the first, and at each seed's own level",
+             "levels just below a loss": "a loss above its level, by however little, is not there: is one rounded?",
              "curves that come back up": "falling curves are right: the first time at or below counts, not the last",
              "curves that end above the level": "the first time at or below counts, wherever the curve ends",
              "two of three are there before training": "a curve that begins at or below its level is there at epoch 0",
@@ -351,6 +353,11 @@ WRONG_CHOICES = {
 }
 
 
+def with_others(table, names):
+    """Return a table with other losses of these names: turned round, and some far above the loss of guessing."""
+    return table | {name: table[name][:, ::-1] * np.linspace(1, 20, table[name].shape[1]) for name in names}
+
+
 def choose(answer, seed):
     """Exercise 11.2: the step size by the median validation loss, diverged ones left out, the test set unread."""
     tables = drawn_tables(seed)
@@ -383,7 +390,7 @@ def choose(answer, seed):
                         looks[kind])
             yield claim(f"{kind}: its median validation loss is the least", np.median(val[:, k]), medians.min(),
                         look=looks[kind])
-            shuffled = table | {name: table[name][:, ::-1] for name in ("test_loss", "train_loss")}
+            shuffled = with_others(table, ("test_loss", "train_loss"))
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
         yield claim("a large loss, which is finite, has not diverged", pick(large), 1.0)
         yield claim("five seeds", pick(five), five["tau"][1], look="three seeds are right: is 3 written somewhere?")
@@ -406,7 +413,7 @@ def choose(answer, seed):
         yield chosen == right and pick(large) != 1.0, \
             "diverged means not finite: a step size with one large loss may still have the best median"
         for name, what in (("train_loss", "training"), ("test_loss", "test")):
-            yield any(pick(table) != pick(table | {name: table[name][:, ::-1]}) for table in plain), \
+            yield any(pick(table) != pick(with_others(table, (name,))) for table in plain), \
                 f"your choice changes with the {what} losses; the validation losses alone may decide"
 
     return check("11.2", answer, claims, mistakes, fallback=library_choose)
@@ -458,6 +465,11 @@ WRONG_INTERVALS = {
     "t_3 is used for five seeds too": interval_with(4.303),
     "t_5 is used for three seeds too": interval_with(2.776),
     "the interval is the mean ∓ all of t s/√n, not half of it": interval_with(half=0.5),
+    "parentheses: √n divides t s alone, not the mean": lambda d: tuple(
+        (np.mean(d) + side * STUDENT_95[len(d)] * np.std(d, ddof=1)) / np.sqrt(len(d)) for side in (-1, 1)),
+    "these are the mean and s; the two ends are asked for": lambda d: (np.mean(d), np.std(d, ddof=1)),
+    **{f"rounded, to {digits} digits behind the point; the ends themselves are wanted": lambda d, digits=digits:
+       np.round(library_interval(d), digits) for digits in (1, 2, 3, 4)},
     "the middle is the mean, not the median": interval_with(middle=np.median),
     "the middle is the mean of the differences, not 0": interval_with(middle=lambda d: 0.0),
     "low comes first": interval_with(half=-1.0),
@@ -522,6 +534,8 @@ FACTORS = {  # half the length over s/√n, for three and for five seeds, in any
     (2.920, 2.132): "this factor leaves 5 % on each side; 95 % between the two ends leave 2.5 %",
     (9.925, 4.604): "this factor is for 99 %; 95 % are asked for",
     (4.303 * np.sqrt(2), 2.776 * np.sqrt(4 / 3)): "s² is a mean over n − 1, not over n − 2",
+    (4.303 * np.sqrt(3), 2.776 * np.sqrt(5)): "√n is missing: s is the spread of one run, s/√n that of the mean",
+    (4.303 * np.sqrt(2 / 3), 2.776 * np.sqrt(4 / 5)): "std divides by n here; with ddof=1 it divides by n − 1",
 }
 
 
@@ -559,12 +573,15 @@ def interval(answer, seed):
     def mistakes(find):
         rows = [row for n in (3, 5) for row in draws[n]]
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
+        yield np.size(find(rows[0])) != 2, f"two numbers are asked for, low and high; {np.size(find(rows[0]))} came"
         yield from slips(find, [(row,) for row in rows], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
         three, five = (lengths(find, n) for n in (3, 5))
         steady = same(three, np.full(20, three[0])) and same(five, np.full(20, five[0]))
         for factors, message in FACTORS.items():
             yield steady and np.allclose([three[0], five[0]], factors, rtol=5e-4), message
+        yield same([np.mean(end) for end in ends], [0.0] * len(rows)), \
+            "the middle is the mean of the differences, not 0"
         yield (not steady and all(row.min() - 1e-9 <= low <= high <= row.max() + 1e-9
                                   for row, (low, high) in zip(rows, ends)),
                "it never leaves the range of the runs: resampled or ranked, three or five runs say too little")

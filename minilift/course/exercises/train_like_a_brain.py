@@ -370,7 +370,7 @@ WRONG_TARGETS = {
     "the two inverses are subtracted, not added": targets_with(down=1.0),
     "g_l is not linear: g_l(t_l) − g_l(h_l) is not g_l(t_l − h_l)":
         targets_with(at=lambda h, t, l: t[l] - h[l], down=0.0),
-    "t_1 must come from t_2, not from h_2": targets_with(
+    "t_1 must come from t_2, not from h_2; or has h_2 been written over with t_2?": targets_with(
         at=lambda h, t, l: t[l] if l == len(h) - 1 else h[l]),
     "the last target is given; this adds it to h_D": targets_with(start=lambda h, last: h[-1] + last),
     "the last target is given; this starts from h_D": targets_with(start=lambda h, last: h[-1]),
