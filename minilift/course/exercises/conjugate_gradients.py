@@ -876,7 +876,7 @@ def unfinished(answer, seed):
 
 
 class Counting(np.ndarray):
-    """An array that counts multiplications and additions of the matrix products it takes part in."""
+    """An array that counts multiplications and additions of its matrix products, half of those of AAᵀ and AᵀA."""
 
     operations = 0
 
@@ -885,7 +885,8 @@ class Counting(np.ndarray):
         if out is not None:
             options["out"] = tuple(x.view(np.ndarray) if isinstance(x, Counting) else x for x in out)
         if ufunc is np.matmul:
-            Counting.operations += 2 * plain[0].size * (plain[1].shape[1] if plain[1].ndim > 1 else 1)
+            symmetric = np.may_share_memory(*plain)  # one half of the entries are those of the other
+            Counting.operations += (2 - symmetric) * plain[0].size * (plain[1].shape[1] if plain[1].ndim > 1 else 1)
         result = getattr(ufunc, method)(*plain, **options)
         return result.view(Counting) if isinstance(result, np.ndarray) else result
 
