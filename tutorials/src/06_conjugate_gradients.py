@@ -830,7 +830,7 @@ teach.show(fig,
            "Error of CG in 16 dimensions for three condition numbers. With "
            "orthogonality kept by force all three drop to about 1e-13 or "
            "below at k = 16. In float64 only κ = 10 does; κ = 311 gets there "
-           "by k = 24, κ = 10000 near k = 30.")
+           "by k = 24, κ = 10000 hardly by k = 30.")
 
 # %% [markdown]
 # ## What does it cost?
