@@ -67,6 +67,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "infinity to integer": "; is a number cut to a whole one that may be infinite?",
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
+          "must be square": "; is one to be solved with or inverted that is not, or does the right side stand first?",
           "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
                           "compare arrays?",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",
@@ -140,8 +141,12 @@ def reveal(prediction, answer, because="", in_order=True):
     if isinstance(prediction, (list, np.ndarray)):
         items = tuple(prediction if isinstance(prediction, list) else prediction.ravel().tolist())
         prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
+    if isinstance(prediction, str) and prediction.strip(" ().").lower() == str(answer).lower():
+        prediction = answer
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
+    elif isinstance(answer, str) and isinstance(prediction, tuple) and len(prediction) > 3:  # a = …, and not "a"
+        text = f"Predicted: {len(prediction)} numbers; were quotation marks left out? It is {answer!r}."
     elif prediction == answer:
         text = f"Predicted: {answer!r}, and so it is."
     else:
@@ -485,7 +490,9 @@ def in_form(value, array=False):
 
 def is_array(value):
     """Whether lists form an array of numbers, or of rows of equal length; a mere tuple of numbers does not."""
-    if not len(value) or (isinstance(value, tuple) and np.ndim(value[0]) == 0):
+    if not len(value):
+        return False
+    if isinstance(value, tuple) and not isinstance(value[0], (list, tuple)) and np.ndim(value[0]) == 0:
         return False
     if all(isinstance(part, numbers.Real) or (isinstance(part, np.ndarray) and part.ndim == 0) for part in value):
         return True

@@ -219,6 +219,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "return alpha * b / np.linalg.norm(b, axis=0)", "p is b/‖b‖ in one place"),
     ],
     "6.2": [
+        ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-3:\n            break\n",
+         "does the loop end when r is small"),
+        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-12)  #", "in 'k = 6, a small signal"),
+        ("        alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)  # (6.3)\n        d = d + alpha * p\n        "
+         "r_new = r - alpha * Mp\n        gamma = np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
+         "        alpha = np.linalg.norm(r, axis=0) / np.sum(p * Mp, axis=0)\n        d = d + alpha * p\n        "
+         "r_new = r - alpha * Mp\n        gamma = np.linalg.norm(r_new, axis=0) / np.linalg.norm(r, axis=0)",
+         "in α and in γ"),
         ("    return d", "    return d / steps", "not a mean"),
         ("a_tilde.T @ (a_tilde @ p) + p / tau_theta", "a_tilde.T @ (a_tilde @ r) + r / tau_theta",
          "here it is M times r"),
@@ -290,6 +298,16 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "the loop ends before"),
     ],
     "6.4": [
+        ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-8)", "is a number added to a denominator"),
+        ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-12)", "k = 5, a small signal"),
+        ("        P = R +", "        if np.linalg.norm(R) < 1e-3:\n            break\n        P = R +",
+         "when r is small"),
+        ("np.sum(KP * MP, axis=0)", "np.sum(KP * MP)", "⟨p, Mp⟩ is summed over all units"),
+        ("        size = np.sum(R * (K @ R), axis=0)  # (6.9)\n        alpha = size / np.sum(KP * MP, axis=0)\n        "
+         "U, R = U + alpha * P, R - alpha * MP\n        P = R + np.sum(R * (K @ R), axis=0) / size * P",
+         "        size = np.sqrt(np.sum(R * (K @ R), axis=0))\n        alpha = size / np.sum(KP * MP, axis=0)\n        "
+         "U, R = U + alpha * P, R - alpha * MP\n        P = R + np.sqrt(np.sum(R * (K @ R), axis=0)) / size * P",
+         "in α and in γ"),
         ("MP = KP + beta * P", "MP = P + beta * KP", "β multiplies P"),
         ("MP = KP + beta * P", "MP = KP + P", "damping is 1 here"),
         ("np.sum(KP * MP, axis=0)", "np.sum(KP * (K @ MP), axis=0)", "denominator has a K too many"),
@@ -333,7 +351,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
-        ("np.sort(eigenvalues), 1", "np.sort(eigenvalues), 0", "yours is 0"),
+        ("np.sort(eigenvalues), 1", "np.sort(eigenvalues), 0", "k is at least 1"),
         ("k += 1", "k *= 2", "doubled"),
         ("chebyshev(values[-1] / values[0], k)", "chebyshev(values[-1] / values[0], k - 1)", "or (6.6) has k − 1"),
         ("np.sort(eigenvalues), 1", "np.asarray(eigenvalues)[::-1], 1", "from the largest down"),
@@ -420,6 +438,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "9.2": [
         ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
+        ("value(off) <= value(on)", "(value(off) <= value(on)).all()", "one choice for the whole array"),
+        ("value(off) <= value(on)", "value(off).sum() <= value(on).sum()", "one choice for the whole array"),
         ("    return np.where(value(off) <= value(on), off, on)", "    return np.where(b > 0, on, b)", "on which b"),
         ("    return np.where(value(off) <= value(on), off, on)", "    return (a + c * b) / (1 + c)", "identity"),
         ("value(off) <= value(on)", "value(off) > value(on)", "upside down"),
@@ -452,6 +472,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(value(off) <= value(on), off, on)", "np.maximum(off, on)", "the larger candidate is taken"),
     ],
     "9.3": [
+        ("    return new", "    return new, signal", "2 parts come back"),
         ("new[l] = fit(l, signal)", "new[l] = fit(l, signal)\n        new[l] = fit(l, signal)", "more than once"),
         ("fit(l, signal)", "fit(l, np.maximum(z[l], 0) - 0.1 * signal)", "a target, F_l minus 0.1"),
         ("masked @ new[l][:-1].T", "masked @ theta[l][:-1].T", "old weights"),
@@ -1106,6 +1127,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("40, 5, 1e10", "40, 5, 1e5", "still large"),
     ],
     "7.1": [
+        ("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
+         "tau * max(map(np.linalg.norm, d)) / max(map(np.linalg.norm, g))", "cut into more arrays"),
         ("return tau * ", "return ", "τ is missing"),
         ("np.sqrt(squared / sum(np.sum(part ** 2) for part in g))", "squared / sum(np.sum(part ** 2) for part in g)",
          "squared lengths"),
@@ -1180,6 +1203,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "no step sizes of the grid"),
     ],
     "7.3": [
+        ("    low, high = (1 - r) / mu, (1 + r) / L",
+         "    grid = np.logspace(-4, 1, 2001)\n    low, high = (1 - r) / mu, (1 + r) / L\n"
+         "    low, high = grid[grid >= low][0], grid[grid <= high][-1]", "those of a grid"),
         ("(1 + r) / L", "2 / L", "2/L"),
         ("(1 + r) / L", "1 / L", "at once"),
         ("eps ** (1 / K)", "eps", "K-th root"),
@@ -1218,6 +1244,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('windows["BackProp"][1] / beyond[0]', 'windows["ProxProp exact"][1] / windows["BackProp"][1]', "upside down"),
     ],
     "8.1": [
+        ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
+         "        slope = a_tilde.T @ (a_tilde @ theta - target)\n"
+         "        theta = theta - np.sum(slope**2) / np.sum((a_tilde @ slope) ** 2) * slope", "with another rate"),
         ("    for _ in range(steps):\n        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
          "    residual = a_tilde @ theta - target\n    for _ in range(steps):\n"
          "        theta = theta - rate * a_tilde.T @ residual", "start in every step"),
@@ -1284,6 +1313,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "1 / (shifted + 1 / (rate * steps))", "prox"),
     ],
     "8.3": [
+        ("    tangent = f.integral(w) + f.forward(w) * (z - w)\n    return f.integral(z) - tangent",
+         "    tangent = f.forward(w) + f.derivative(w) * (z - w)\n    return f.forward(z) - tangent",
+         "its derivative where f does"),
         ("f.integral(z) - tangent,", "f.integral(w) - f.integral(z) - f.forward(z) * (w - z),", "wrong point"),
         ("f.integral(z) - tangent,", "(f.forward(z) - f.forward(w)) ** 2 / 2,", "squared error"),
         ("f.integral(z) - tangent,", "f.integral(z) + tangent,", "subtracted"),
@@ -1404,6 +1436,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np", "    np", "returns None"),
     ],
     "10.3": [
+        ("    input_factor", "    a_tilde = np.column_stack([a_tilde, np.ones(len(a_tilde))])\n    input_factor",
+         "its column of ones already"),
         ("np.kron(input_factor, output.sum(axis=0))", "np.kron(output.sum(axis=0), input_factor)", "the order"),
         (" / len(a_tilde)", "", "two sums"),
         ("output.sum(axis=0)", "output.mean(axis=0)", "two means"),
@@ -2035,7 +2069,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "-np.sum(r_new * Mp, axis=0) / np.sum(p * Mp, axis=0)"),
         ("alpha = np.sum(r * r, axis=0)", "alpha = np.sum(p * r, axis=0)"),
     ],
-    "6.4": [("np.sum(KP * MP, axis=0)", "np.sum(P * (K @ MP), axis=0)")],
+    "6.4": [("np.sum(KP * MP, axis=0)", "np.sum(P * (K @ MP), axis=0)"),
+            ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-16)")],
     "6.3": [
         ("    return k", "    return float(k)"),
         ("    return k", "    return np.int64(k)"),

@@ -205,6 +205,8 @@ def test_parts_of_an_answer_that_are_no_array_together_stay_apart(reported):
     first, second = np.ones((2, 3)), np.ones(3)
     for pair in ([first, second], (first, second), [None, first, first], (1.0, np.nan, 0), (second, 2.0)):
         assert teach.in_form(pair) is pair
+    apart = ([None, first, second], first)
+    assert teach.in_form(apart) is apart
     weights, bias = teach.in_form((first.tolist(), second.tolist()))
     assert (weights.shape, bias.shape) == ((2, 3), (3,))
     assert type(teach.in_form([first.tolist(), second.tolist()])) is list
@@ -261,7 +263,8 @@ def test_record_says_when_the_text_is_no_longer_right(reported):
 @pytest.mark.parametrize(("prediction", "says"), [(None, "No prediction"), ("a", "Predicted: 'a'; it is 'b'"),
                                                   ("b", "Predicted: 'b', and so it is"),
                                                   ("B", "Predicted: 'b', and so it is"),
-                                                  ("(b).", "Predicted: 'b', and so it is")])
+                                                  ("(b).", "Predicted: 'b', and so it is"),
+                                                   (np.ones((2, 5)), "Predicted: 10 numbers; were quotation marks")])
 def test_reveal(capsys, prediction, says):
     teach.reveal(prediction, "b", "Because.")
     out = capsys.readouterr().out

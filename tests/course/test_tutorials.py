@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from minilift.course import notebooks, teach
+from minilift.course.exercises import second_order
 
 NAMES = notebooks.CURRICULUM
 KINDS = ("warm-up", "core", "break it", "open")
@@ -331,6 +332,33 @@ def test_01_allows_for_the_rounding_that_a_long_step_multiplies(seed, reported, 
         if cell.cell_type == "code":
             run_here(cell, notebooks.SEED.sub(f"SEED = {seed}", cell.source), namespace)
     assert capsys.readouterr().out.count("slope taken at arrival") == 3
+
+
+def test_09_goes_on_with_a_gradient_by_differences(reported):
+    """Its check accepts one."""
+    differences = """def fit_gradient(F, W, b, target, W_old, lam):
+    def value(V):
+        return np.sum((np.maximum(F @ V + b, 0) - target) ** 2) + lam * np.sum((V - W_old) ** 2)
+    steps = 1e-6 * np.eye(W.size).reshape(W.size, *W.shape)
+    return np.reshape([(value(W + step) - value(W - step)) / 2e-6 for step in steps], W.shape)"""
+    namespace, cells = {"__name__": "__main__"}, notebooks.version("09", "solution").cells
+    last = next(k for k, cell in enumerate(cells) if "at_start = " in cell.source)
+    for cell in cells[:last + 1]:
+        if cell.cell_type == "code":
+            run_here(cell, differences if "# Exercise 9.1" in cell.source else cell.source, namespace)
+    assert reported[-1]["status"] == "PASS"
+
+
+@pytest.mark.parametrize("point", [(1.0, 1.6), (-1.0, -1.6)])
+def test_10_shows_where_the_answer_lies(point, monkeypatch):
+    shown = []
+    monkeypatch.setattr(teach, "show", lambda fig, alt: shown.append(fig.axes[0]))
+    namespace = {"np": np, "plt": pytest.importorskip("matplotlib.pyplot"), "teach": teach, "uphill": point,
+                 "toy": second_order.toy}
+    exec(cell_with("10", "uphill = np.asarray(uphill")["source"], namespace)
+    (low_x, high_x), (low_y, high_y) = shown[0].get_xlim(), shown[0].get_ylim()
+    assert low_x <= point[0] <= high_x
+    assert low_y <= point[1] <= high_y
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0])

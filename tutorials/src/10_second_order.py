@@ -769,7 +769,8 @@ ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
         "Gauss–Newton, μ = 0.2": (damped, "orange"),
         "gradient": (-gradient, "black")}
 fig, ax = plt.subplots(figsize=(5.4, 4))
-grid = np.linspace(-1, 2, 80)
+# J(−w) = J(w): the side on which your point lies
+grid = np.linspace(-1, 2, 80) if sum(uphill) >= 0 else np.linspace(-2, 1, 80)
 teach.contours(ax, toy_loss, grid, grid)
 for (width, line), (name, (way, color)) in zip(
         ((5, "-"), (3, ":"), (1, "-")), ways.items()):

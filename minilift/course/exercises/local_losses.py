@@ -144,6 +144,8 @@ def local_steps(answer, seed):
         yield (same(first, steps_with()(a, theta, target, rate, 1)) and share == share,
                f"the first step is right, the second has {share:.3g} times its length: the rate stays the same, "
                "and nothing of an earlier step is carried along")
+        yield (not same(first, theta) and same(steps(a, theta, target, rate / 2, 1), first),
+               "with another rate comes the same: how long a step is, the rate says")
         there = np.linalg.lstsq(a, target, rcond=None)[0]
         yield not same(steps(a, there, a @ there, rate, 1), there), \
             "where ãθ meets the target no step is to be taken; yours moves"
@@ -314,6 +316,8 @@ WRONG_DIVERGENCES = {
         bregman_with(lambda f, z, w: f.integral(w) + f.derivative(w) * (z - w)),
     "the value of the tangent at w is F(w): it is missing": bregman_with(lambda f, z, w: f.forward(w) * (z - w)),
     "the slope's term is missing: F(z) − F(w) is no divergence": bregman_with(lambda f, z, w: f.integral(w)),
+    "f stands where F belongs, and its derivative where f does: F is f.integral": lambda f, z, w:
+        f.forward(z) - f.forward(w) - f.derivative(w) * (z - w),
     "f stands where F belongs": lambda f, z, w: f.forward(z) - f.forward(w) - f.forward(w) * (z - w),
     "half the square: right for the identity only": lambda f, z, w: (z - w) ** 2 / 2,
     "the sign of F(w): it is subtracted": lambda f, z, w: f.integral(z) + f.integral(w) - f.forward(w) * (z - w),

@@ -266,6 +266,7 @@ WRONG_KFAC = {
 KFAC_SHAPES = {
     (10, 10): "ããᵀ pairs samples with samples; the input factor pairs inputs with inputs",
     (4, 4): "the bias column is left out: ã's column of ones is an input, too",
+    (8, 8): "ã has its column of ones already",
     (9, 4): "an outer product flattens both factors; np.kron keeps (input, output) pairs as rows",
     (3, 3, 2, 2): "four indices, two a factor; np.kron makes pairs of them, rows and columns of one matrix",
     (3, 3): "the sum of the B_i runs over the samples alone, axis 0, and leaves m × m entries",

@@ -178,6 +178,11 @@ def on_piece(a, b, c):
     return np.maximum((a + c * b) / (1 + c), 0.0)
 
 
+def off_piece(a, b, c):
+    """Return the candidate with u ≤ 0."""
+    return np.minimum(b, 0.0)
+
+
 WRONG_FITS = {
     "the piece u < 0 is forgotten, with its u_off = min(b, 0), or the larger candidate is taken: staying at a negative "
     "b may be cheaper": lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
@@ -268,8 +273,9 @@ def relu_fit(answer, seed):
             yield Claim(f"c = {c:g}, any b: u is the lowest point of a piece", beyond(away), 1e-6)
 
     def mistakes(fit):
-        far_off = np.array([-1.0, -1.0, -1.0, 1.0])  # both targets and starts: nearly all stay
-        yield (same(fit(far_off, far_off, 2.0), np.minimum(far_off, 0)) and same(fit(a, b, 2.0), on_piece(a, b, 2.0)),
+        alike = [x * np.ones(4) for x in (-1.0, 1.0)]  # targets and starts: of the first all stay off, of the other on
+        yield (all(same(fit(x, x, 2.0), x) for x in alike)
+               and any(same(fit(a, b, 2.0), piece(a, b, 2.0)) for piece in (on_piece, off_piece)),
                "one choice for the whole array: each element has its own, compare element by element")
         yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
         local = [np.shape(fit(a, b, c)) == a.shape and np.max(abs(fit(a, b, c) - downhill(a, b, c)))
@@ -434,6 +440,7 @@ def sweep_down(answer, net, state, y, seed):
         for message, expected in wrong.items():
             yield all(same(asked[l], expected[l]) for l in asked), message
         yield len(result) == D, "slot 0 of the list holds None, as in theta"
+        yield len(result) != D + 1, f"{len(result)} parts come back; one list of D + 1 is asked for, as theta is"
         yield (same(result[1:], fitted[:0:-1]),
                "the list is in the order of the fits, the last layer first; layer l belongs into slot l")
         yield same(result[1:], net.theta[1:]), "these are the old θ; what the fits return is wanted"

@@ -113,7 +113,8 @@ def effective_step(answer, seed):
                     np.linalg.norm(tau * stacked(d)))
 
     def mistakes(step):
-        yield from slips(step, [(tau, d, g), (tau, d[::-1], g[::-1])], WRONG_EFFECTIVE_STEPS)
+        largest = [9 * d[0], *d[1:]]  # elsewhere than in g
+        yield from slips(step, [(tau, d, g), (tau, d[::-1], g[::-1]), (tau, largest, g)], WRONG_EFFECTIVE_STEPS)
         s = step(tau, d, g)
         yield np.ndim(s) > 0, "one number for all parameters is asked for, not one for each layer"
         yield not same(step(2 * tau, d, g), 2 * s), "a doubled τ must double s: how does τ come in?"
@@ -441,12 +442,12 @@ def quadratic_window(answer, seed):
 
     def claims(find):
         low, high, decades = find(mu, L, K, eps)
-        yield claim("at the lower edge the flat component has shrunk to ε", left(low, mu), eps, 1e-9,
+        yield claim("at the lower edge what is left of the flat component, over ε", left(low, mu) / eps, 1, 1e-9,
                     look="solve (1 − τμ)^K = ε")
-        yield claim("at the upper edge the steep one has shrunk to ε", left(high, L), eps, 1e-9,
+        yield claim("at the upper edge what is left of the steep one, over ε", left(high, L) / eps, 1, 1e-9,
                     look="the lower edge is right: beyond 1/L the factor 1 − τL is negative")
         inside = left(np.linspace(low, high, 50)[:, None], np.linspace(mu, L, 30))
-        yield Claim("inside, what is left exceeds ε by", beyond(inside.max() - eps), 1e-9)
+        yield Claim("inside, what is left exceeds ε by, over ε", beyond(inside.max() / eps - 1), 1e-9)
         yield claim("decades = log10(high / low)", decades, np.log10(high / low))
         low, high, decades = find(mu, L, 4, eps)  # four steps are too few
         yield claim("in four steps, an empty window: its low lies above its high", [low * mu, high * L],
@@ -474,6 +475,8 @@ def quadratic_window(answer, seed):
             return
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
+        yield (same([lower, upper], [r, r], 0.02),
+               "both edges are nearly right: are they those of a grid? (1 − τμ)^K = ε and (τL − 1)^K = ε can be solved")
         yield (same(lower, upper), f"at both of your edges what a step multiplies by is {lower:.3g} in size; the K-th "
                                    f"root of ε is {r:.3g} here")
         yield (same(lower, r), f"the lower edge is right; at your upper one 1 − τL is {-upper:.3g}, and must be "
