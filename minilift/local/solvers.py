@@ -485,7 +485,8 @@ def newton(problem, tolerance):
     ------
     ArithmeticError
         `NoMinimiserError` if there is no regulariser and targets outside the range of f pull the minimiser to infinity.
-        Also if the gradient does not fall to the tolerance in `NEWTON_STEPS`, not even by way of softened problems.
+        Also if values or signals are not finite, or if the gradient does not fall to the tolerance in `NEWTON_STEPS`,
+        not even by way of softened problems.
 
     Examples
     --------
@@ -500,12 +501,12 @@ def newton(problem, tolerance):
     positive_number("newton: tolerance", tolerance)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
-    if not all_finite(careful.z):
-        raise ArithmeticError("newton: the values of a map are not finite: its inputs or weights are too large")
+    first = norm(careful.descent(careful.gap.gradient(careful.z), 0))
+    if not (all_finite(careful.z) and np.isfinite(first)):
+        raise ArithmeticError("newton: values or signals of a map are not finite: its inputs or weights are too large")
     if not problem.damping and not has_minimiser(careful):
         raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
                                "infinity")
-    first = norm(careful.descent(careful.gap.gradient(careful.z), 0))
     u, steps, least, found = newton_steps(problem, careful, careful.start().u, tolerance, first)
     if not found:
         u, steps, least, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance, first)
