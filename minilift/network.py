@@ -454,6 +454,8 @@ class Network(Settings):
             If a layer does not store a constructor argument, or stores one that a file cannot hold (a function).
         ValueError
             If an array holds NaN or inf, as after divergence, which `minilift.load` would refuse.
+        OSError
+            If the file cannot be written.
         """
         first = {id(layer): position for position, layer in reversed(list(enumerate(self.layers)))}
         layers = [recipe(layer) if first[id(layer)] == position or layer.kind != "map" else first[id(layer)]

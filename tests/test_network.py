@@ -443,6 +443,12 @@ def test_a_convnet_says_that_images_are_too_small(size, channels):
         ml.convnet((size, 9, 1), channels)
 
 
+def test_an_even_kernel_is_refused_in_the_terms_of_convnet():
+    """It was told to give the padding, which is no argument of `convnet`."""
+    with pytest.raises(ValueError, match="convnet: kernel must be odd, got 4"):
+        ml.convnet((8, 8, 1), kernel=4)
+
+
 def test_load_tells_a_checkpoint(tmp_path):
     data, path = ml.datasets.moons(40), tmp_path / "run.npz"
     ml.fit(ml.mlp([2, 3, 2]), data, "backprop", "sgd:lr=1", epochs=1, checkpoint=path, progress=False)
