@@ -28,7 +28,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
-from minilift.support.arguments import sequence, whole_number
+from minilift.support.arguments import number_between, sequence, whole_number
 from minilift.support.spellings import guided, spelled
 from minilift.training.fit import fit, not_finite, quiet
 from minilift.training.history import EarlyStop
@@ -98,8 +98,10 @@ class ImplicitMLP(BaseEstimator):
             If an argument is not as expected, or training diverges.
         """
         net, X, targets = self.begin(X, y)
-        stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True) if self.early_stopping else None
-        validation = self.validation_fraction if self.early_stopping else None
+        stop = validation = None
+        if self.early_stopping:
+            stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True)
+            validation = number_between(f"{type(self).__name__}: validation_fraction", self.validation_fraction, 0, 1)
         self.history_ = fit(net, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
                             batch_size=self.samples_at_once(), seed=self.seed_, validation=validation,
                             early_stop=stop, progress=bool(self.verbose))
@@ -119,7 +121,8 @@ class ImplicitMLP(BaseEstimator):
         X, targets, outputs = self.checked_data(X, y, classes)
         sizes = self.hidden_layer_sizes
         sizes = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
-        sizes = sequence(f"{type(self).__name__}: hidden_layer_sizes", sizes, "numbers of units")
+        what = f"{type(self).__name__}: hidden_layer_sizes"
+        sizes = [whole_number(f"{what}[{k}]", n) for k, n in enumerate(sequence(what, sizes, "numbers of units"))]
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         net = mlp([X.shape[1], *sizes, outputs], self.activation, loss=self.new_loss(), seed=self.seed_, dtype=X.dtype)
         self.method_, self.optimizer_ = copy.deepcopy(self.made("method")), copy.deepcopy(self.made("optimizer"))

@@ -221,6 +221,8 @@ def test_early_stopping():
 @pytest.mark.parametrize(("options", "message"), [
     ({"max_iter": 0}, "ImplicitMLPClassifier: max_iter must be at least 1"),
     ({"hidden_layer_sizes": "8"}, "ImplicitMLPClassifier: hidden_layer_sizes must be a list"),
+    ({"hidden_layer_sizes": (8, 0)}, r"ImplicitMLPClassifier: hidden_layer_sizes\[1\] must be at least 1, got 0"),
+    ({"early_stopping": True, "validation_fraction": 1.0}, "ImplicitMLPClassifier: validation_fraction must be in"),
     ({"method": "proxpop"}, "ImplicitMLPClassifier: method: unknown name 'proxpop'; did you mean 'proxprop'"),
     ({"optimizer": "sgd"}, "'sgd:lr=0.1'"), ({"activation": "logistic"}, "sigmoid"),
     ({"optimizer": "sgd:lr=1e30"}, "training diverged .*; try a smaller lr")])

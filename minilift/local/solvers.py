@@ -125,7 +125,8 @@ def damped_solve(gram, g, damping):
     Returns
     -------
     Solution
-        With value d of shape (n_in + 1, n_out), in float32 to about 1e-4 of its norm.
+        With value d of shape (n_in + 1, n_out), in float32 to about 1e-4 of its norm. Sums over very many rows cost
+        more: 2e-4 for a million rows, if neither activations nor signals change sign.
 
     Raises
     ------
