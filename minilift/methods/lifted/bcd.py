@@ -43,7 +43,7 @@ class BCD(ThreeSplitMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or if the batch has changed while variables are kept.
+        all increasing or with `pieces`, if its loss has no prox, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if the outputs of a sweep are not finite, or Newton's method does not find the prox of the loss.
 

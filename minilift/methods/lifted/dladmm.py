@@ -55,7 +55,7 @@ class DLADMM(ThreeSplitMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or if the batch has changed while variables are kept.
+        all increasing or with `pieces`, if its loss has no prox, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if Newton's method does not find the output.
 
