@@ -60,6 +60,8 @@ class Solution:
         The minimiser, or the last iterate.
     steps : int
         Iterations done; 0 for a direct solve.
+    measure : callable
+        Without arguments, computes `residual`.
     residual : array
         Relative optimality residual, one number per output unit, or one for all where a local problem's gradient
         is measured in one norm (computed on first use, since it costs products).

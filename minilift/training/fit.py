@@ -76,6 +76,11 @@ def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -
     loss : float
     accuracy : float or None
 
+    Raises
+    ------
+    ValueError, TypeError
+        If X or y do not fit the network.
+
     Examples
     --------
     >>> net, data = ml.mlp([64, 10]), ml.datasets.digits()
