@@ -20,16 +20,7 @@ import numpy as np
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.minimisers import has_minimiser, softened
 from minilift.local.problems import LocalProblem, MatchingLoss, Step
-from minilift.support.arguments import (
-    boolean,
-    instance_of,
-    number_between,
-    positive_number,
-    sequence,
-    shown,
-    whole_number,
-    wrong_class,
-)
+from minilift.support.arguments import boolean, instance_of, number_between, sequence, shown, whole_number, wrong_class
 from minilift.support.backend import all_finite, array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -476,8 +467,8 @@ def newton(problem, tolerance):
         One whose gap is a `MatchingLoss`.
     tolerance : float
         On the norm of the gradient in θ over all units, relative to that at the start. No more is asked than
-        rounding allows: a gradient as small as the rounding of z and f(z) is accepted, and so is the smallest one
-        found when steps promise a decrease below the rounding of the objective and make no progress.
+        rounding allows, not even with 0: a gradient as small as the rounding of z and f(z) is accepted, and so is the
+        smallest one found when steps promise a decrease below the rounding of the objective and make no progress.
 
     Returns
     -------
@@ -501,7 +492,7 @@ def newton(problem, tolerance):
     """
     instance_of("newton: problem", problem, LocalProblem)
     instance_of("newton: the gap of problem", problem.gap, MatchingLoss)
-    positive_number("newton: tolerance", tolerance)
+    number_between("newton: tolerance", tolerance, 0)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
     first = norm(careful.descent(careful.gap.gradient(careful.z), 0))

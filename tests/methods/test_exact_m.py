@@ -305,6 +305,14 @@ def test_what_is_saturated_to_the_last_digit_is_left_where_it_is():
     assert not newton(problem, 1e-10).value.any()
 
 
+def test_with_a_tolerance_of_zero_newtons_method_goes_as_far_as_rounding_allows(rng):
+    a, z = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+    problem = LocalProblem(Gram(a), z, MatchingLoss(ml.Tanh(), z, 0.1 * z), 0.1)
+    assert newton(problem, 0.0).residual < 1e-13
+    with pytest.raises(ValueError, match="newton: tolerance must be at least 0"):
+        newton(problem, -1.0)
+
+
 def test_data_that_are_not_finite_are_divergence_not_a_step(rng):
     a = rng.standard_normal((4, 3))
     a[1, 2] = np.inf
