@@ -118,7 +118,8 @@ class Network(Settings):
     Attributes
     ----------
     layers : list
-        The given layers; in place of a layer with its own parameters (batch norm), a copy that belongs to the network.
+        The given layers, which cannot be exchanged, nor can loss, dtype and backend; in place of a layer with its own
+        parameters (batch norm), a copy that belongs to the network.
     depth : int
         D, the number of maps and joins.
     phi, sigma : list
