@@ -280,6 +280,7 @@ def algorithm_1(net, X, y, tau, siblings="forward"):
     Parameters
     ----------
     net : Network
+        Its batch norms and dropouts act as in evaluation, in J too.
     X, y : a batch
     tau : float
         Step size τ; γ = ρ = 1/τ.
@@ -313,6 +314,7 @@ def algorithm_2(net, X, y, tau, tau_theta):
     Parameters
     ----------
     net : Network
+        Its batch norms and dropouts act as in evaluation, in J too.
     X, y : a batch
     tau, tau_theta : float
         Step sizes τ of the half steps and τ_θ of the proximal step in θ.

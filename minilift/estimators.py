@@ -15,6 +15,7 @@ True
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from typing import Any
@@ -27,11 +28,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from minilift.layers.losses import SoftmaxCrossEntropy, SquaredError
 from minilift.models import mlp
-from minilift.support.arguments import sequence, whole_number
+from minilift.support.arguments import number_between, sequence, whole_number
 from minilift.support.spellings import guided, spelled
 from minilift.training.fit import fit, not_finite, quiet
 from minilift.training.history import EarlyStop
 from minilift.training.names import named_method, named_optimizer
+
+PARTS = {"method": named_method, "optimizer": named_optimizer}  # arguments that have arguments of their own
 
 
 @guided
@@ -48,6 +51,33 @@ class ImplicitMLP(BaseEstimator):
         self.max_iter, self.batch_size = max_iter, batch_size
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.n_iter_no_change, self.random_state, self.verbose = n_iter_no_change, random_state, verbose
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments by name; with `deep`, also those of method and optimizer, such as method__tau_theta."""
+        params = super().get_params(deep)
+        for part in PARTS if deep else ():
+            with contextlib.suppress(ValueError, TypeError):  # `fit` says what is wrong with a method or an optimizer
+                params |= {f"{part}__{name}": value for name, value in self.made(part).settings().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set arguments by name and return the estimator.
+
+        With an argument such as method__tau_theta, another method, with this argument, takes the place of the present
+        one; if both are given, of the given one. So searches over such arguments change no method of the user's.
+        """
+        inner = {name: value for name, value in params.items() if name.partition("__")[0] in PARTS and "__" in name}
+        super().set_params(**{name: value for name, value in params.items() if name not in inner})
+        for part in PARTS:
+            changes = {name.partition("__")[2]: inner[name] for name in inner if name.startswith(f"{part}__")}
+            if changes:
+                thing = self.made(part)
+                setattr(self, part, type(thing)(**{**thing.settings(), **changes}))
+        return self
+
+    def made(self, part):
+        """Return the method or the optimizer as an object, which may be given by name."""
+        return PARTS[part](f"{type(self).__name__}: {part}", getattr(self, part))
 
     def fit(self, X: Any, y: Any) -> Any:
         """Train a new network.
@@ -68,8 +98,10 @@ class ImplicitMLP(BaseEstimator):
             If an argument is not as expected, or training diverges.
         """
         net, X, targets = self.begin(X, y)
-        stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True) if self.early_stopping else None
-        validation = self.validation_fraction if self.early_stopping else None
+        stop = validation = None
+        if self.early_stopping:
+            stop = EarlyStop(self.checked("n_iter_no_change"), restore_best=True)
+            validation = number_between(f"{type(self).__name__}: validation_fraction", self.validation_fraction, 0, 1)
         self.history_ = fit(net, (X, targets), self.method_, self.optimizer_, epochs=self.checked("max_iter"),
                             batch_size=self.samples_at_once(), seed=self.seed_, validation=validation,
                             early_stop=stop, progress=bool(self.verbose))
@@ -89,11 +121,12 @@ class ImplicitMLP(BaseEstimator):
         X, targets, outputs = self.checked_data(X, y, classes)
         sizes = self.hidden_layer_sizes
         sizes = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
-        sizes = sequence(f"{type(self).__name__}: hidden_layer_sizes", sizes, "numbers of units")
+        what = f"{type(self).__name__}: hidden_layer_sizes"
+        sizes = [whole_number(f"{what}[{k}]", n) for k, n in enumerate(sequence(what, sizes, "numbers of units"))]
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         net = mlp([X.shape[1], *sizes, outputs], self.activation, loss=self.new_loss(), seed=self.seed_, dtype=X.dtype)
-        self.method_ = copy.deepcopy(named_method(f"{type(self).__name__}: method", self.method))
-        self.optimizer_ = copy.deepcopy(named_optimizer(f"{type(self).__name__}: optimizer", self.optimizer))
+        self.method_, self.optimizer_ = copy.deepcopy(self.made("method")), copy.deepcopy(self.made("optimizer"))
+        self.rng_ = np.random.default_rng(self.seed_)  # of dropout in `steps`; `fit` has its own
         self.method_.reset()
         self.optimizer_.reset()
         return net, X, targets
@@ -115,7 +148,7 @@ class ImplicitMLP(BaseEstimator):
     def directions(self, net, X, targets):
         """Return the directions for a batch, and keep its loss; what counts as divergence in `fit` is an error here."""
         try:
-            self.loss_, directions = self.method_.direction(net, X, targets)
+            self.loss_, directions = self.method_.direction(net, X, targets, self.rng_, commit=True)
         except ZeroDivisionError:  # from a user's own numbers
             raise
         except ArithmeticError as error:
@@ -154,7 +187,8 @@ class ImplicitMLPClassifier(ClassifierMixin, ImplicitMLP):
         As for `mlp`.
     method : str, Method or callable; default "proxprop"
     optimizer : str or Optimizer, default "adam:lr=0.01"
-        Both as for `fit`; in a grid search, names such as "proxprop:tau_theta=0.1".
+        Both as for `fit`. A grid search may try names, such as "proxprop:tau_theta=0.1", or arguments of the given
+        method or optimizer, as ``{"method__tau_theta": [0.1, 1.0]}``.
     max_iter : int, default 50
         Number of epochs.
     batch_size : int or None, default 100

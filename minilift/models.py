@@ -54,6 +54,11 @@ def mlp(widths: Sequence[int], activation: Any = "relu", loss: Loss | None = Non
     init : str or float, default "uniform"
         As for `Linear`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as expected, or the parameters cannot fit in memory.
+
     Examples
     --------
     >>> net = ml.mlp([64, 128, 10], activation="tanh")
@@ -89,22 +94,27 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
 
     Parameters
     ----------
-    input_shape : (int, int, int)
+    input_shape : (int, int, int), default (32, 32, 3)
         H, W, C of the images; ``(8, 8, 1)`` with ``input_layout="flat"`` takes the embedded digits.
-    channels : sequence of int
+    channels : sequence of int, default (16, 20, 20)
         Output channels of each convolution.
-    classes : int
+    classes : int, default 10
         Number of outputs.
-    kernel : int
+    kernel : int, default 5
         Rows and columns of the filters, odd.
-    activation : str or Activation
+    activation : str or Activation, default "relu"
         As for `mlp`.
     batch_norm : bool, default False
         Whether a `BatchNorm` stands between each convolution and its activation.
     loss, seed, dtype, backend, input_layout
         As for `Network`.
-    init : str or float
+    init : str or float, default "uniform"
         As for `Linear`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as expected: images too small for the pooling, an even kernel.
 
     Examples
     --------
@@ -119,6 +129,8 @@ def convnet(input_shape: tuple[int, int, int] = (32, 32, 3), channels: Sequence[
     channels = [whole_number(f"convnet: channels[{l}]", c_out) for l, c_out in enumerate(channels)]
     kernel, classes = whole_number("convnet: kernel", kernel), whole_number("convnet: classes", classes)
     boolean("convnet: batch_norm", batch_norm)
+    if kernel % 2 == 0:
+        raise ValueError(f"convnet: kernel must be odd, got {kernel}: its padding keeps the size of the images")
     if not channels:
         raise ValueError("convnet: channels must hold a number for each convolution, got none")
     for l, c_out in enumerate(channels, start=1):
@@ -163,6 +175,11 @@ def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = F
         H, W, C of images, C = n_0. Then all maps but the last are 3×3 convolutions with zero padding (1×1 for one that
         bridges a block), 2×2 max-pooling follows the first, and averages go to the last map: over all pixels of square
         images, else over squares side by side, as wide as the shorter side, that leave out the pixels at the end.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as expected: an odd number of maps, or an `input_shape` whose C is not n_0.
 
     Examples
     --------
@@ -232,6 +249,11 @@ def rnn(n_in: int, n_hidden: int, n_out: int, steps: int, outputs: str = "last",
     init : str or float, default "uniform"
         As for `Linear`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as expected, such as a classification loss with "every" time step's output.
+
     Examples
     --------
     >>> net = ml.rnn(n_in=8, n_hidden=16, n_out=10, steps=8)
@@ -274,7 +296,7 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
     Parameters
     ----------
     path : str or Path
-    backend : {"numpy", "cupy"}
+    backend : {"numpy", "cupy"}, default "numpy"
     layers : sequence of classes, optional
         Your own layer or loss classes that the network uses.
 
@@ -282,6 +304,8 @@ def load(path: str | os.PathLike[str], backend: str = "numpy", layers: Sequence[
     ------
     ValueError
         If the file is not a saved network, is damaged, or needs a class that is not known.
+    FileNotFoundError
+        If there is no file.
 
     Examples
     --------

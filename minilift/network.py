@@ -35,11 +35,12 @@ from minilift.support.arguments import (
 from minilift.support.backend import all_finite, finite, first_not_finite, get_module, module_of, real_array, to_numpy
 from minilift.support.files import write_npz
 from minilift.support.settings import Settings, describe, recipe
-from minilift.support.spellings import FixedLength, NoMethod, guided
+from minilift.support.spellings import FixedLength, NoMethod, Wired, guided
 from minilift.support.tables import folded, html, padded
 
 DTYPES = ("float32", "float64")
 LAYOUTS = ("channels_last", "channels_first", "flat")
+WIRED = ("layers", "loss_function", "dtype", "backend")  # what a network is made with, once and for all
 EVALUATION_BATCH = 500  # samples in one batch of an evaluation: few enough for memory, enough to be fast
 
 
@@ -117,7 +118,8 @@ class Network(Settings):
     Attributes
     ----------
     layers : list
-        The given layers; in place of a layer with its own parameters (batch norm), a copy that belongs to the network.
+        The given layers, which cannot be exchanged, nor can loss, dtype and backend; in place of a layer with its own
+        parameters (batch norm), a copy that belongs to the network.
     depth : int
         D, the number of maps and joins.
     phi, sigma : list
@@ -183,7 +185,7 @@ class Network(Settings):
         get_module(backend)
         self.backend = backend
         wire(layers)  # raises if something is not a layer
-        self.layers = [layer.on_backend(self.xp, self.dtype) for layer in layers]
+        self.layers = Wired([layer.on_backend(self.xp, self.dtype) for layer in layers])
         self.norms = [layer for layer in self.layers if layer.parameters]
         wiring = wire(self.layers)
         self.phi, self.sigma, self.inputs, self.owner, self.names = wiring
@@ -207,6 +209,12 @@ class Network(Settings):
         rng = np.random.default_rng(whole_number("Network: seed", seed, least=0))
         initial = {l: self.phi[l].initial_theta(rng) for l in self.maps}
         self.theta = [initial.get(l) for l in range(self.depth + 1)]
+
+    def __setattr__(self, name, value):
+        """Refuse to exchange what decides how the network is wired, which would have no effect on parts of it."""
+        if name == "loss" or (name in WIRED and name in vars(self)):
+            raise AttributeError(f"net.{name}: {Wired.hint}")
+        super().__setattr__(name, value)
 
     @property
     def xp(self) -> Any:
@@ -454,6 +462,8 @@ class Network(Settings):
             If a layer does not store a constructor argument, or stores one that a file cannot hold (a function).
         ValueError
             If an array holds NaN or inf, as after divergence, which `minilift.load` would refuse.
+        OSError
+            If the file cannot be written.
         """
         first = {id(layer): position for position, layer in reversed(list(enumerate(self.layers)))}
         layers = [recipe(layer) if first[id(layer)] == position or layer.kind != "map" else first[id(layer)]

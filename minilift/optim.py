@@ -534,7 +534,7 @@ class Adam(Optimizer):
     beta1, beta2 : float, default 0.9 and 0.999
         Decay of the two moments, in [0, 1).
     eps : float, default 1e-8
-        ε, outside the root.
+        ε, outside the root. With 0, an entry that has never had a signal becomes NaN, as 0/0.
     weight_decay : float, default 0.0
         Coupled: d + λθ in place of d.
     decoupled : bool, default False

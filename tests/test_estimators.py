@@ -86,6 +86,30 @@ def test_a_search_in_a_pipeline_finds_the_method_that_trains():
     assert search.best_score_ > 0.8
 
 
+@pytest.mark.parametrize("method", ["proxprop", ml.ProxProp(5.0, last="implicit")], ids=repr)
+def test_a_search_takes_arguments_of_the_method_and_of_the_optimizer(method):
+    grid = {"method__tau_theta": [0.25, 4.0], "optimizer__lr": [1e-9, 0.01]}
+    search = GridSearchCV(classifier(method=method), grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_["optimizer__lr"] == 0.01
+    best = search.best_estimator_.method_
+    assert best.tau_theta == search.best_params_["method__tau_theta"]
+    assert best.last == getattr(method, "last", "explicit")
+    assert getattr(method, "tau_theta", 5.0) == 5.0  # the given one is as it was
+
+
+def test_arguments_of_method_and_optimizer_are_parameters_if_these_can_be_made():
+    model = classifier(method="cg3", optimizer=ml.SGD(0.1))
+    assert model.get_params()["method__solver"] == "cg3"
+    assert model.set_params(optimizer__lr=0.5, max_iter=2).optimizer == ml.SGD(0.5)
+    assert model.set_params(method=ml.MAC(), method__mu=2.0).method == ml.MAC(mu=2.0)
+    with pytest.raises(TypeError, match=r"MAC.*tau_theta"):
+        model.set_params(method__tau_theta=0.5)
+    unmade = classifier(method="proxpop", optimizer="sgd")
+    assert unmade.get_params() == unmade.get_params(deep=False)
+    with pytest.raises(ValueError, match=r"'sgd:lr=0\.1'"):
+        unmade.set_params(optimizer__momentum=0.5)
+
+
 def test_clones_and_pickles():
     model = classifier(method=ml.ProxProp(0.5), optimizer=ml.Adam(0.01)).fit(X, y)
     copied = clone(model)
@@ -126,6 +150,17 @@ def test_each_call_of_partial_fit_is_an_epoch_of_a_schedule():
     assert model.network_ == net
 
 
+@pytest.mark.parametrize("layer", [ml.Dropout(0.5), ml.BatchNorm(8)], ids=repr)
+def test_a_step_of_partial_fit_is_one_in_training(layer):
+    """Dropout had no generator to draw from, and predictions used a batch norm's statistics of before."""
+    model = classifier(activation=layer, method="backprop", optimizer="sgd:lr=0.1")
+    model.partial_fit(X[:20], y[:20], classes=NAMES)
+    net = ml.mlp([2, 8, 2], layer, seed=model.seed_, dtype=X.dtype)
+    drawn = np.random.default_rng(model.seed_)
+    ml.SGD(0.1).step(net.parameters, ml.BackProp().direction(net, X[:20], DATA.y_train[:20], drawn, commit=True)[1])
+    assert model.network_ == net
+
+
 def test_partial_fit_starts_anew_whatever_its_optimizer_was_used_for():
     used = ml.Adam(0.01)
     ml.fit(ml.mlp([2, 8, 2]), (X, DATA.y_train), "backprop", used, epochs=1, progress=False)
@@ -153,7 +188,7 @@ def test_an_estimator_whose_training_diverged_is_not_fitted():
 
 def test_a_local_problem_without_a_solution_is_divergence_in_partial_fit_too():
     class Unsolvable(ml.BackProp):
-        def direction(self, net, X, targets):
+        def direction(self, net, X, targets, rng, commit):
             raise FloatingPointError("the matrix is singular")
     regressor = ml.ImplicitMLPRegressor(**QUICK).fit(X, X[:, 0])
     regressor.method_ = Unsolvable()
@@ -186,6 +221,8 @@ def test_early_stopping():
 @pytest.mark.parametrize(("options", "message"), [
     ({"max_iter": 0}, "ImplicitMLPClassifier: max_iter must be at least 1"),
     ({"hidden_layer_sizes": "8"}, "ImplicitMLPClassifier: hidden_layer_sizes must be a list"),
+    ({"hidden_layer_sizes": (8, 0)}, r"ImplicitMLPClassifier: hidden_layer_sizes\[1\] must be at least 1, got 0"),
+    ({"early_stopping": True, "validation_fraction": 1.0}, "ImplicitMLPClassifier: validation_fraction must be in"),
     ({"method": "proxpop"}, "ImplicitMLPClassifier: method: unknown name 'proxpop'; did you mean 'proxprop'"),
     ({"optimizer": "sgd"}, "'sgd:lr=0.1'"), ({"activation": "logistic"}, "sigmoid"),
     ({"optimizer": "sgd:lr=1e30"}, "training diverged .*; try a smaller lr")])

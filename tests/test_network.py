@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import pickle
 import stat
 
 import numpy as np
@@ -441,6 +442,26 @@ def test_a_convnet_says_that_images_are_too_small(size, channels):
     least = 2 ** (len(channels) - 1)
     with pytest.raises(ValueError, match=rf"convnet: input_shape=\({size}, 9, 1\) .* {least} pixels"):
         ml.convnet((size, 9, 1), channels)
+
+
+@pytest.mark.parametrize("change", [
+    lambda net: net.layers.__setitem__(1, ml.Tanh()), lambda net: net.layers.append(ml.Linear(2, 2)),
+    lambda net: setattr(net, "layers", [ml.Linear(3, 2)]), lambda net: setattr(net, "loss_function", ml.SquaredError()),
+    lambda net: setattr(net, "loss", ml.SquaredError()), lambda net: setattr(net, "dtype", np.float64),
+    lambda net: setattr(net, "backend", "cupy")])
+@pytest.mark.parametrize("again", [lambda net: net, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_what_a_network_is_wired_with_is_not_exchanged(change, again):
+    """A layer put into the list never ran, but was written to the file; another loss left LocoProp-M its transfer."""
+    net = again(ml.mlp([3, 4, 2]))
+    with pytest.raises((TypeError, AttributeError), match=r"make another, Network\(\[…\], loss=…\)"):
+        change(net)
+    assert net == ml.mlp([3, 4, 2])
+
+
+def test_an_even_kernel_is_refused_in_the_terms_of_convnet():
+    """It was told to give the padding, which is no argument of `convnet`."""
+    with pytest.raises(ValueError, match="convnet: kernel must be odd, got 4"):
+        ml.convnet((8, 8, 1), kernel=4)
 
 
 def test_load_tells_a_checkpoint(tmp_path):

@@ -68,8 +68,9 @@ class Transfer(Layer):
 class Activation(Transfer):
     r"""An elementwise transfer function; base class of the package's own and of the user's.
 
-    A subclass defines `forward` and `derivative`; with `integral` and `range` it can also serve LocoProp-M, and with
-    `conjugate` and `inverse` matching energies too. For float32 arrays, the default of networks, they return float32.
+    A subclass defines `forward` and `derivative`; if it is increasing, it can with `integral` and `range` also serve
+    exact LocoProp-M (whose finitely many steps need neither), and with `conjugate` and `inverse` matching energies too.
+    For float32 arrays, the default of networks, they return float32.
     One that jumps on purpose sets ``continuous = False``, or else `verify` reports the jump.
 
     Examples
@@ -100,7 +101,7 @@ class Activation(Transfer):
 
     def integral(self, z: np.ndarray) -> np.ndarray:
         r"""Return :math:`F(z)` with :math:`F' = \sigma`, elementwise, the shape of z."""
-        raise NotImplementedError(f"{type(self).__name__} has no integral(z), which LocoProp-M needs")
+        raise NotImplementedError(f"{type(self).__name__} has no integral(z), which exact LocoProp-M needs")
 
     def conjugate(self, a):
         r"""Return :math:`F^*(a) = \sup_z az - F(z)`, elementwise, for a in the range of σ."""

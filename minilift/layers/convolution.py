@@ -218,10 +218,12 @@ def correlate(a, w, kernel, size, *, offset, step=1, apart=1, bias=None):
     kernel : int
     size : (int, int)
         Rows and columns of the output.
-    offset, apart : int
-        Zeros before the first pixel (negative: pixels left out), and the distance between neighbouring pixels.
-    step : int
+    offset : int
+        Zeros before the first pixel; negative: pixels left out.
+    step : int, default 1
         The stride s of the output.
+    apart : int, default 1
+        The distance between neighbouring pixels.
     bias : array (n_out,), optional
 
     Returns

@@ -26,8 +26,22 @@ class Loss(Settings):
     """Base class of the losses; a subclass names its `transfer` and defines `value_per_sample` and `targets`.
 
     One whose gradient is not f(z) − y for any transfer f, such as Huber's, names none and defines `gradient`, and
-    `prox` if it has one, in the dtype of z, which is float32 by default. If a loss sets ``convex = True``, `verify`
-    checks that it is. If it takes only some numbers as targets, a `check_targets` of its own refuses the others.
+    `prox` if it has one, in the dtype of z, which is float32 by default. A subclass of another loss whose gradient is
+    no longer that one's f(z) − y, a cross-entropy with weights for instance, sets ``transfer = None``. If a loss sets
+    ``convex = True``, `verify` checks that it is. If it takes only some numbers as targets, a `check_targets` of its
+    own refuses the others.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Whether the losses of the samples are averaged or summed.
+
+    Attributes
+    ----------
+    transfer : transfer or None
+        f.
+    classification : bool
+        Whether targets are labels, so that there is an accuracy.
 
     Examples
     --------
@@ -106,7 +120,7 @@ class Loss(Settings):
         raise NotImplementedError(f"{type(self).__name__} must define value_per_sample(z, y)")
 
     def targets(self, z, y):
-        """Return the targets as an array with the shape and dtype of z."""
+        """Return the targets as an array with the shape and dtype of z, on whose values they do not depend."""
         return y
 
     def _check_outputs(self, what, z, name="z"):
@@ -180,6 +194,11 @@ class SoftmaxCrossEntropy(OfLabels):
 
     Its prox has no closed form; Newton's method solves each row.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Whether the losses of the samples are averaged or summed.
+
     Examples
     --------
     >>> loss, z, y = ml.SoftmaxCrossEntropy(), np.log([[1.0, 3.0]]), np.array([1])
@@ -209,6 +228,11 @@ class SigmoidCrossEntropy(Loss):
 
     The loss of LocoProp's autoencoders. Its prox has no closed form; Newton's method solves each entry.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Whether the losses of the samples are averaged or summed; over outputs each is a sum in both cases.
+
     Examples
     --------
     >>> loss, z, y = ml.SigmoidCrossEntropy(), np.zeros((1, 2)), np.array([[0.0, 1.0]])
@@ -233,6 +257,11 @@ class SigmoidCrossEntropy(Loss):
 class SquaredError(Loss):
     r"""Half the squared error, summed over outputs: :math:`\tfrac12\|z_i - y_i\|^2`; its prox has a closed form.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Whether the losses of the samples are averaged or summed; over outputs each is a sum in both cases.
+
     Examples
     --------
     >>> loss, z, y = ml.SquaredError(), np.array([[3.0, 4.0]]), np.zeros((1, 2))
@@ -252,6 +281,11 @@ class SquaredError(Loss):
 
 class OneHotSquaredError(OfLabels, SquaredError):
     r"""Half the squared error with labels as one-hot rows, :math:`\tfrac12\|z_i - e_{y_i}\|^2`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Whether the losses of the samples are averaged or summed; over outputs each is a sum in both cases.
 
     Examples
     --------

@@ -22,8 +22,9 @@ class Pool2d(Transfer):
     Parameters
     ----------
     size : int
+        Rows and columns of a window.
     stride : int, optional
-        By default `size`: windows side by side.
+        Pixels from one window to the next, down and across; by default `size`: windows side by side.
     """
 
     shown_bare = ("size",)
@@ -67,6 +68,15 @@ class Pool2d(Transfer):
 class MaxPool2d(Pool2d):
     """The largest entry of each window and channel; in a tie the first, row by row, takes the whole signal.
 
+    Pixels left over at the end are not used.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns of a window.
+    stride : int, optional
+        Pixels from one window to the next, down and across; by default `size`: windows side by side.
+
     Examples
     --------
     >>> image = np.array([[1.0, 5.0], [3.0, 3.0]]).reshape(1, 2, 2, 1)
@@ -91,7 +101,14 @@ class MaxPool2d(Pool2d):
 
 
 class AvgPool2d(Pool2d):
-    """The mean of each window and channel.
+    """The mean of each window and channel; pixels left over at the end are not used.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns of a window.
+    stride : int, optional
+        Pixels from one window to the next, down and across; by default `size`: windows side by side.
 
     Examples
     --------

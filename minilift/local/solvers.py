@@ -20,16 +20,7 @@ import numpy as np
 from minilift.layers.gram import Gram, PrincipalAxes
 from minilift.local.minimisers import has_minimiser, softened
 from minilift.local.problems import LocalProblem, MatchingLoss, Step
-from minilift.support.arguments import (
-    boolean,
-    instance_of,
-    number_between,
-    positive_number,
-    sequence,
-    shown,
-    whole_number,
-    wrong_class,
-)
+from minilift.support.arguments import boolean, instance_of, number_between, sequence, shown, whole_number, wrong_class
 from minilift.support.backend import all_finite, array_module, in_cache, spd_inverse, to_numpy
 
 PROBED = 16  # output units, at most, from which the rounding error of a direct solve is estimated
@@ -60,6 +51,8 @@ class Solution:
         The minimiser, or the last iterate.
     steps : int
         Iterations done; 0 for a direct solve.
+    measure : callable
+        Without arguments, computes `residual`.
     residual : array
         Relative optimality residual, one number per output unit, or one for all where a local problem's gradient
         is measured in one norm (computed on first use, since it costs products).
@@ -125,7 +118,8 @@ def damped_solve(gram, g, damping):
     Returns
     -------
     Solution
-        With value d of shape (n_in + 1, n_out), in float32 to about 1e-4 of its norm.
+        With value d of shape (n_in + 1, n_out), in float32 to about 1e-4 of its norm. Sums over very many rows cost
+        more: 2e-4 for a million rows, if neither activations nor signals change sign.
 
     Raises
     ------
@@ -473,8 +467,8 @@ def newton(problem, tolerance):
         One whose gap is a `MatchingLoss`.
     tolerance : float
         On the norm of the gradient in θ over all units, relative to that at the start. No more is asked than
-        rounding allows: a gradient as small as the rounding of z and f(z) is accepted, and so is the smallest one
-        found when steps promise a decrease below the rounding of the objective and make no progress.
+        rounding allows, not even with 0: a gradient as small as the rounding of z and f(z) is accepted, and so is the
+        smallest one found when steps promise a decrease below the rounding of the objective and make no progress.
 
     Returns
     -------
@@ -485,7 +479,8 @@ def newton(problem, tolerance):
     ------
     ArithmeticError
         `NoMinimiserError` if there is no regulariser and targets outside the range of f pull the minimiser to infinity.
-        Also if the gradient does not fall to the tolerance in `NEWTON_STEPS`, not even by way of softened problems.
+        Also if values or signals are not finite, or if the gradient does not fall to the tolerance in `NEWTON_STEPS`,
+        not even by way of softened problems.
 
     Examples
     --------
@@ -497,15 +492,15 @@ def newton(problem, tolerance):
     """
     instance_of("newton: problem", problem, LocalProblem)
     instance_of("newton: the gap of problem", problem.gap, MatchingLoss)
-    positive_number("newton: tolerance", tolerance)
+    number_between("newton: tolerance", tolerance, 0)
     careful = LocalProblem(PrincipalAxes(problem.gram, problem.damping, accuracy=1e-10),
                            problem.z.astype(np.float64), problem.gap.in_double(), problem.damping)
-    if not all_finite(careful.z):
-        raise ArithmeticError("newton: the values of a map are not finite: its inputs or weights are too large")
+    first = norm(careful.descent(careful.gap.gradient(careful.z), 0))
+    if not (all_finite(careful.z) and np.isfinite(first)):
+        raise ArithmeticError("newton: values or signals of a map are not finite: its inputs or weights are too large")
     if not problem.damping and not has_minimiser(careful):
         raise NoMinimiserError("newton: a target is no value of f. It pulls the minimiser without a regulariser to "
                                "infinity")
-    first = norm(careful.descent(careful.gap.gradient(careful.z), 0))
     u, steps, least, found = newton_steps(problem, careful, careful.start().u, tolerance, first)
     if not found:
         u, steps, least, found = newton_steps(problem, careful, from_afar(problem, careful, u), tolerance, first)

@@ -541,6 +541,14 @@ class FixedLength(list):
         return remade, (type(self), list(self), vars(self))
 
 
+class Wired(FixedLength):
+    """The layers of a network, which is wired when it is made: another layer in the list would never run."""
+
+    hint = ("a network is wired with its layers, loss, dtype and backend when it is made: make another, "
+            "Network([…], loss=…), and assign its theta")
+    __setitem__ = FixedLength.refuse
+
+
 def remade(cls: type, entries: list[Any], attributes: dict[str, Any]) -> Any:
     """Return a list of the given class with these entries and attributes."""
     copied: Any = list.__new__(cls)

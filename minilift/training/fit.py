@@ -52,8 +52,11 @@ CHECKPOINT_VERSION = 4
 
 
 def quiet():
-    """Silence NumPy's warnings of overflow and NaN, which `fit` detects and reports itself."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    """Silence NumPy about overflow and NaN, which `fit` detects and reports itself, and about underflow, which is none.
+
+    An error of NumPy's, for those who ask for errors by ``np.seterr``, would be taken for one of the method.
+    """
+    return np.errstate(all="ignore")
 
 
 # --------------------------------------------------------------------------------------------- evaluation
@@ -75,6 +78,11 @@ def evaluate(net: Network, X: Any, y: Any, batch_size: int = EVALUATION_BATCH) -
     -------
     loss : float
     accuracy : float or None
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X or y do not fit the network.
 
     Examples
     --------

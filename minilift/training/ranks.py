@@ -416,8 +416,7 @@ class SharedNetwork(Network):
     """
 
     def __init__(self, net, share, by_rows):
-        vars(self).update(vars(net))
-        self.share, self.loss_function = share, SharedLoss(net.loss_function, share)
+        vars(self).update(vars(net), share=share, loss_function=SharedLoss(net.loss_function, share))
         self.sigma = [shared_transfer(sigma, share) for sigma in net.sigma]
         if by_rows:
             self.phi = [shared_map(net, l, share) for l in range(net.depth + 1)]

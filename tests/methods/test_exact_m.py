@@ -305,6 +305,14 @@ def test_what_is_saturated_to_the_last_digit_is_left_where_it_is():
     assert not newton(problem, 1e-10).value.any()
 
 
+def test_with_a_tolerance_of_zero_newtons_method_goes_as_far_as_rounding_allows(rng):
+    a, z = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+    problem = LocalProblem(Gram(a), z, MatchingLoss(ml.Tanh(), z, 0.1 * z), 0.1)
+    assert newton(problem, 0.0).residual < 1e-13
+    with pytest.raises(ValueError, match="newton: tolerance must be at least 0"):
+        newton(problem, -1.0)
+
+
 def test_data_that_are_not_finite_are_divergence_not_a_step(rng):
     a = rng.standard_normal((4, 3))
     a[1, 2] = np.inf
@@ -317,7 +325,7 @@ def test_a_value_that_is_not_finite_ends_newtons_method():
     """It softened the problem for ever: a scale of inf stays inf."""
     a, z, g = np.array([[1.0], [2.0]]), np.array([[np.inf], [0.0]]), np.array([[0.0], [0.1]])
     problem = LocalProblem(ml.Linear(1, 1).gram(a), z, MatchingLoss(ml.Tanh(), z, g), 0.1)
-    with pytest.raises(ArithmeticError, match="the values of a map are not finite"):
+    with pytest.raises(ArithmeticError, match="values or signals of a map are not finite"):
         ml.solvers.newton(problem, 1e-10)
 
 
@@ -328,3 +336,21 @@ def test_values_that_overflow_below_saturated_units_end_a_run_as_divergence():
     method = ml.LocoProp("M", 1.0, "exact", eta=0.1)
     history = ml.fit(net, (X, y), method, ml.SGD(1.0), epochs=1, batch_size=None, progress=False)
     assert "not finite" in str(history.diverged)
+
+
+@pytest.mark.parametrize("damping", [0.0, 1.0])
+@pytest.mark.parametrize("signal", [np.nan, np.inf])
+def test_a_signal_that_is_not_finite_is_divergence_not_a_step_of_zero(signal, damping):
+    a, z, g = np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]]), np.array([[0.1], [signal]])
+    problem = LocalProblem(ml.Linear(1, 1).gram(a), z, MatchingLoss(ml.Tanh(), z, g), damping)
+    with pytest.raises(ArithmeticError, match="signals of a map are not finite"):
+        newton(problem, 1e-10)
+
+
+def test_signals_that_overflow_end_a_run_as_divergence_too():
+    net = ml.mlp([2, 2, 2, 2])
+    for l, scale in ((1, 1.0), (2, 1e20), (3, 1e30)):  # the product of the last two is no float32, all values are
+        net.theta[l] = scale * np.vstack([np.eye(2), np.zeros((1, 2))]) * ([1, -1] if l == 3 else 1)
+    X, y = np.full((3, 2), 1e-20), np.ones(3, int)
+    history = ml.fit(net, (X, y), ml.LocoProp("M", 1.0, "exact", eta=1.0), ml.SGD(1.0), epochs=1, progress=False)
+    assert "signals of a map are not finite" in str(history.diverged)

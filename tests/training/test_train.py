@@ -316,6 +316,19 @@ def test_divergence_of_the_loss_is_a_result(recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("method", ["backprop", "mac"])
+def test_errors_that_a_user_asks_of_numpy_are_no_divergence(method):
+    """An exponential that underflows is 0, as it should be; MAC was said to have diverged."""
+    def train():
+        net = ml.mlp([2, 3, 2], "tanh")
+        net.theta[1], net.theta[2] = 100 * net.theta[1], 1000 * net.theta[2]
+        return ml.fit(net, ml.datasets.moons(40), method, "sgd:lr=0.01", epochs=2, progress=False)["train_loss"]
+
+    expected = train()
+    with np.errstate(all="raise"):
+        assert train() == expected
+
+
 def test_divergence_names_the_layer_and_the_step():
     calls = []
 

@@ -59,8 +59,9 @@ class LocoProp(Method):
     gamma : float, default 10.0
         Activation learning rate γ of the targets; the default is the authors' value.
     steps : int or "exact", default 10
-        T local steps, or the minimiser: S in closed form, M by Newton's method in float64 until the gradient has fallen
-        to 1e-10 of its start, or to its rounding. Without eta, the step of least norm among several minimisers.
+        T local steps, or the minimiser: S in closed form, M, where f must be increasing, by Newton's method in float64
+        until the gradient has fallen to 1e-10 of its start, or to its rounding. Without eta, the step of least norm
+        among several minimisers.
     local_lr : float or schedule, default 1e-5
         Rate of the local steps (the authors' for "rmsprop"); a schedule is a function of the epoch.
     local_optimizer : {"rmsprop", "sgd", "momentum", "nesterov", "adam"} or Optimizer, default "rmsprop"
@@ -77,10 +78,14 @@ class LocoProp(Method):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if an unregularised exact M has no lower bound, because a target lies
-        outside the closure of the range of f and the others do not hold it back; or for a transfer without `integral`.
+        outside the closure of the range of f and the others do not hold it back; if unregularised exact steps meet a
+        batch norm; if M meets a map whose uses are followed by several f, or a loss that names none.
+    NotImplementedError
+        On a batch: if an exact M meets a transfer without `integral`.
     ArithmeticError
-        On a batch: if Newton's method does not reach its tolerance, or an unregularised exact M is bounded below, but
-        has no minimiser: if a target is an end of the range that f does not reach, such as a one-hot label of softmax.
+        On a batch: if Newton's method does not reach its tolerance or meets values that are not finite, or an
+        unregularised exact M is bounded below, but has no minimiser: if a target is an end of the range that f does
+        not reach, such as a one-hot label of softmax.
 
     Examples
     --------

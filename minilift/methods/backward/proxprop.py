@@ -48,7 +48,8 @@ class ProxProp(Method):
     Raises
     ------
     ValueError, TypeError
-        If τ_θ is not positive, a name is unknown or K is not a whole number of at least 1.
+        If τ_θ is not positive, a name is unknown or K is not a whole number of at least 1. On a batch: if there are
+        several τ_θ, but not one for each θ.
 
     Examples
     --------

@@ -154,6 +154,14 @@ class Method(Settings):
         loss : float
         directions : list of arrays
             Aligned with `net.parameters`; an optimizer subtracts them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y do not fit the network, or the method refuses the network.
+        ArithmeticError
+            If a local problem cannot be solved to working precision. After any error, what a method of the package
+            keeps between batches is as before.
         """
         commit = commit if type(commit) is bool else boolean("direction: commit", commit)
         self.check_state(checked_network("direction", net))

@@ -34,7 +34,9 @@ class ADMM(ThreeSplitMethod):
     bias : {"joint", "fixed"}, default "joint"
         Whether the bias belongs to the block θ_l or stays as it is (the paper has no bias).
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the whole training
+        set, ``fit(…, batch_size=None)``. "forward": they start from the forward pass each time, for mini-batches.
+        Stored as `memory`; the attribute `variables` is the lifted state.
     sweeps : int, optional
         By default 1 if variables are kept; D + 1 from a forward pass, where the first sweep moves only the output
         and each further one reaches one more map.
@@ -43,7 +45,7 @@ class ADMM(ThreeSplitMethod):
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or if the batch has changed while variables are kept.
+        all increasing or with `pieces`, if its loss has no prox, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if the outputs of a sweep are not finite, or Newton's method does not find the prox of the loss.
 

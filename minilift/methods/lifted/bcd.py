@@ -32,14 +32,18 @@ class BCD(ThreeSplitMethod):
         the old W. That is not a block step, yet it does not raise E plus the prox terms: for two blocks of a convex
         quadratic, the simultaneous step is at most twice as long as the best one in its direction.
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`. From a forward pass, one sweep moves every block, and α anchors θ to the network's.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the whole training
+        set, ``fit(…, batch_size=None)``. "forward": they start from the forward pass each time, for mini-batches.
+        Stored as `memory`; the attribute `variables` is the lifted state. From a forward
+        pass, one sweep moves every block, and α anchors θ to the network's.
     sweeps : int, default 1
+        Number of passes through all blocks in a call.
 
     Raises
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or if the batch has changed while variables are kept.
+        all increasing or with `pieces`, if its loss has no prox, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if the outputs of a sweep are not finite, or Newton's method does not find the prox of the loss.
 

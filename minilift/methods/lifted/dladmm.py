@@ -45,14 +45,17 @@ class DLADMM(ThreeSplitMethod):
     curvature : float, default 1.0
         Least curvature κ, the program's τ and θ; with a schedule, its initial value.
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`. When they start from a forward pass, u starts at 0.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the whole training
+        set, ``fit(…, batch_size=None)``. "forward": they start from the forward pass each time, for mini-batches.
+        Stored as `memory`; the attribute `variables` is the lifted state. From a forward pass, u starts at 0.
     sweeps : int, default 1
+        Number of passes through all blocks in a call.
 
     Raises
     ------
     ValueError, TypeError
         For arguments out of range. On a batch: if the network is not a chain of Linear maps with elementwise transfers,
-        all increasing or with `pieces`, or if the batch has changed while variables are kept.
+        all increasing or with `pieces`, if its loss has no prox, or if the batch has changed while variables are kept.
     ArithmeticError
         On a batch: if Newton's method does not find the output.
 

@@ -31,7 +31,9 @@ class LiftedBregman(MatchingMethod):
     steps : int, default 5
         Number of proximal gradient steps in each a_l.
     variables : {"forward", "kept"}, default "forward"
-        As for `Lifted`.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the whole training
+        set, ``fit(…, batch_size=None)``. "forward": they start from the forward pass each time, for mini-batches.
+        Stored as `memory`; the attribute `variables` is the lifted state.
     sweeps : int, default 1
         Number of alternations between a and θ in a call.
 

@@ -35,8 +35,11 @@ class LPOM(MatchingMethod):
     steps : int, default 5
         Number of fixed point iterations in each a_l.
     variables : {"kept", "forward"}, default "kept"
-        As for `Lifted`.
+        "kept": the lifted values of each sample are kept from call to call, and the batch is always the whole training
+        set, ``fit(…, batch_size=None)``. "forward": they start from the forward pass each time, for mini-batches.
+        Stored as `memory`; the attribute `variables` is the lifted state.
     sweeps : int, default 1
+        Number of passes through all blocks in a call.
 
     Raises
     ------

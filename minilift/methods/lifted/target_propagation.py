@@ -28,7 +28,15 @@ from minilift.layers.activations import ACTIVATIONS, Identity
 from minilift.layers.maps import Linear
 from minilift.methods.backward.sweep import Method
 from minilift.methods.lifted.descend import Variables, refuse_all_but_chains
-from minilift.support.arguments import instance_of, known_name, number_between, positive_number, shown, whole_number
+from minilift.support.arguments import (
+    instance_of,
+    is_floating,
+    known_name,
+    number_between,
+    positive_number,
+    shown,
+    whole_number,
+)
 
 
 class TargetPropagation(Method):
@@ -205,10 +213,13 @@ class TargetPropagation(Method):
     def load_state_dict(self, values):
         """Take back what `state_dict` returned: all of it or, if something is wrong with it, nothing."""
         instance_of("TargetPropagation: values", values, Mapping)
-        expected = [f"psi/{l}" for l in range(2, len(values) + 1)] + ["rng"] * bool(values)
-        if sorted(values) != sorted(expected):
+        names = [f"psi/{l}" for l in range(2, max(2, len(values)) + 1)] if values else []
+        if values and set(values) != {*names, "rng"}:
             raise ValueError("TargetPropagation: expected a state with the keys psi/2, psi/3, … and rng, "
-                             f"got {sorted(values)}")
+                             f"got {sorted(values, key=str)}")
+        for name in names:
+            if not is_floating(values[name]):
+                raise TypeError(f"TargetPropagation: {name} must be a floating-point matrix, got {shown(values[name])}")
         rng = np.random.default_rng(self.seed)
         if values:
             try:
@@ -216,7 +227,7 @@ class TargetPropagation(Method):
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"TargetPropagation: rng must be the state of a generator, {error}") from error
         self.reset()
-        self.psi, self.rng = {l: values[f"psi/{l}"] for l in range(2, len(values) + 1)}, rng
+        self.psi, self.rng = {l: values[name] for l, name in enumerate(names, start=2)}, rng
 
     def check_state(self, net):
         """Raise an error if the inverse maps belong to another network."""

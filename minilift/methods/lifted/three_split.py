@@ -29,11 +29,11 @@ class ThreeSplit(Penalties, LiftedEnergy):
     net : Network
         A chain of `Linear` maps with elementwise transfers.
     y : targets
-    gamma, rho : float
+    gamma, rho : float, default 1.0
         Weights of the penalties on a and on z.
     split_output : bool, default True
         Whether there is a variable a_D between z_D and the loss.
-    multiplier : {None, "output", "gap"}
+    multiplier : {"output", "gap"}, optional
         What the multiplier u multiplies: z_D, or z_D − φ_D.
     """
 

@@ -275,3 +275,46 @@ def test_a_transfer_with_parameters_is_refused_by_methods_that_have_no_direction
     net = ml.Network([ml.Linear(2, 4), PReLU(), ml.Linear(4, 2)], dtype=np.float64)
     with pytest.raises(ValueError, match=r"transfers? .*parameters.* PReLU"):
         ml.fit(net, ml.datasets.moons(60), name, "sgd:lr=1", epochs=1, batch_size=None, progress=False)
+
+
+class Fuse(ml.Tanh):
+    """A tanh that fails after so many calls."""
+
+    left = 10**6
+
+    def counted(self, result):
+        Fuse.left -= 1
+        if Fuse.left < 0:
+            raise RuntimeError("the fuse has blown")
+        return result
+
+    def forward(self, z):
+        return self.counted(super().forward(z))
+
+    def adjoint(self, z, a, aux, g):
+        return self.counted(super().adjoint(z, a, aux, g))
+
+
+@pytest.mark.parametrize("method", [*METHODS, ml.LiftedBregman(variables="kept"), ml.FOOF(0.1, decay=0.9),
+                                    ml.KFAC(0.1, decay=0.9), ml.LocoProp(local_optimizer="adam"), ml.GaussNewton(0.1),
+                                    ml.SemiImplicit(), ml.ProxProp(solver="cg3")], ids=repr)
+def test_whatever_fails_in_a_call_leaves_what_is_kept_as_it_was(method, rng, monkeypatch):
+    monkeypatch.setattr(Fuse, "left", 10**6)
+    net = ml.Network([ml.Linear(4, 5), Fuse(), ml.Linear(5, 4), Fuse(), ml.Linear(4, 3)], dtype=np.float64)
+    X, y = rng.standard_normal((8, 4)), rng.integers(0, 3, 8)
+    method = copy.deepcopy(method)
+    method.reset()
+    method.direction(net, X, y)
+    kept, other = method.state_dict(), copy.deepcopy(method)
+    Fuse.left = 10**6
+    directions = other.direction(net, X, y)[1]
+    calls = 10**6 - Fuse.left
+    for left in {2, calls // 2, calls - 1}:
+        Fuse.left = left
+        with pytest.raises(RuntimeError, match="fuse"):
+            method.direction(net, X, y)
+        for name, value in method.state_dict().items():
+            np.testing.assert_array_equal(value, kept[name])
+    Fuse.left = 10**6
+    again = method.direction(net, X, y)[1]
+    assert all((one == two).all() for one, two in zip(again, directions))

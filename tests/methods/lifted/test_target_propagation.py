@@ -184,11 +184,13 @@ def test_a_state_that_does_not_fit_is_refused():
         other.check_state(ml.mlp([5, 7, 4, 3]))
     with pytest.raises(ValueError, match=r"expected inverses of the maps \[2\], got those of \[2, 3\]"):
         other.check_state(ml.mlp([5, 6, 3]))
-    for wrong in ({"psi/2": state["psi/2"]}, {**state, "w": 1}):
+    for wrong in ({"psi/2": state["psi/2"]}, {**state, "w": 1}, {"rng": state["rng"]}, {**state, 3: 1}):
         with pytest.raises(ValueError, match="TargetPropagation: expected a state with the keys psi/2"):
             other.load_state_dict(wrong)
     with pytest.raises(ValueError, match="TargetPropagation: rng must be the state of a generator"):
         other.load_state_dict({**state, "rng": np.array("{}")})
+    with pytest.raises(TypeError, match="TargetPropagation: psi/2 must be a floating-point matrix, got None"):
+        other.load_state_dict({**state, "psi/2": None})
     assert other.psi
     other.load_state_dict({})
     assert not other.psi
