@@ -67,7 +67,8 @@ def bars(rows, key, factor, label, inner=None):
         Key of what is drawn as a thin black bar: such a dict, of which the median is used.
     """
     networks = grouped(rows, "network")
-    figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows), rows=len(networks),
+    legend = 0.0 if inner is None else 0.3  # inches
+    figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows) + legend, rows=len(networks),
                           height_ratios=list(map(len, networks.values())))
     for axes, (network, block) in zip(grid.flat, networks.items()):
         block = block[::-1]
@@ -83,7 +84,7 @@ def bars(rows, key, factor, label, inner=None):
         axes.set_title(f"{problem.title}, batch {problem.batch}" if problem else network, fontsize=10)
         axes.set_xlabel(label)
     if inner is not None:
-        figure.axes[0].legend(frameon=False, loc="lower right")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower right")
     return figure
 
 

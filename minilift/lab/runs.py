@@ -258,6 +258,8 @@ def spread(function, jobs, workers):
     RuntimeError
         If a cluster has no workers, or is lost.
     """
+    if not jobs:
+        return  # joblib would start workers all the same, and warn of none that it cancels
     function = partial(judged, function)
     sent = packed(partial(job_done, function, jobs)) if elsewhere() else None
     if CLIENT.get() is not None:
