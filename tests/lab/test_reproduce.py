@@ -298,6 +298,9 @@ def test_the_figure_of_step_sizes_says_the_plans_epochs_whatever_diverged():
     runs = [record("backprop", 50, [2.3], diverged=True), record("backprop", 0.1, [2.3, 1.0, 0.5])]
     figure = figures.steps_figure(plan_of("proxprop-table1", epochs=2), Results(runs), "digits")
     assert "digits, 2 epochs;" in figure.axes[0].get_title()
+    assert "crosses: diverged" in figure.axes[0].get_title()
+    figure = figures.steps_figure(plan_of("proxprop-table1", epochs=1), Results(runs[1:]), "digits")
+    assert figure.axes[0].get_title().endswith("digits, 1 epoch; thin: the paper's, CIFAR-10, 50 epochs")
 
 
 def test_the_name_of_a_users_file_is_drawn_as_it_is():
