@@ -322,7 +322,8 @@ class Task:
             unseen = np.setdiff1d(data.y_test, seen)
             if len(unseen):
                 lines.append(f"Of the classes of the test set {len(unseen)} have no training sample: "
-                             f"{', '.join(map(str, unseen[:5]))}{', …' * (len(unseen) > 5)}. Are the samples sorted?")
+                             f"{', '.join(map(str, unseen[:5]))}{', …' * (len(unseen) > 5)}. Are the samples sorted, "
+                             "or too few?")
             if len(seen) > max(MANY_CLASSES, len(y) / 4):
                 lines.append(f"There are {len(seen)} classes in {len(y)} samples; for a regression y must hold floats: "
                              "y.astype(float).")

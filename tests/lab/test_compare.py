@@ -431,7 +431,7 @@ def test_a_file_with_one_part_is_told_how_it_is_split(tmp_path):
     ({"y_train": np.arange(60), "y_test": np.arange(20)}, "There are 60 classes in 60 samples; for a regression y must "
      "hold floats: y.astype(float)."),
     ({"y_train": np.arange(60) // 40, "y_test": np.arange(20) % 4}, "Of the classes of the test set 2 have no training "
-     "sample: 2, 3. Are the samples sorted?")])
+     "sample: 2, 3. Are the samples sorted, or too few?")])
 def test_what_may_not_be_meant_so_is_said(tmp_path, changes, remark):
     remarks = make_task(arguments(*table(tmp_path, **{**LABELS, **changes}), "--standardize")).remarks()
     assert any(remark in line for line in remarks), remarks
