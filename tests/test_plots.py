@@ -173,6 +173,8 @@ def test_the_level_is_named_where_no_curve_is_drawn():
     place = name.get_window_extent()
     assert not any(place.overlaps(axes.get_window_extent()) for axes in figure.axes)
     assert place.x1 <= figure.bbox.x1
+    for beyond in (1e300, 1e-300):
+        rendered(plots.comparison({"a": history([4.0, 2.0, 1.0])}, level=beyond))  # the layout does not collapse
 
 
 def test_a_run_that_stopped_early_goes_on_with_its_last_loss():

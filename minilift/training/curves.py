@@ -204,7 +204,7 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
         draw(panels, runs[label], column, style, label)
     for axes in in_time:
         bring_crosses_in(axes)
-    if level is not None:
+    if level is not None and abs(math.log10(level)) < 200:  # beyond, the margins of a logarithmic axis overflow
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
         axes.annotate(f"{level:.3g}", (1, level), xycoords=("axes fraction", "data"), fontsize=8, color=GREY,
