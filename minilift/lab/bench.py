@@ -603,6 +603,7 @@ def checked_options(arguments):
     for option, known in (("network", tuple(networks)), ("contender", tuple(field))):
         for name in options[option]:
             known_name(f"--{option}", name, known)
+        options[option] = list(dict.fromkeys(options[option]))  # one that is named twice would be measured twice
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_counts(options, "rounds", "threads", "batch")
     check_address(options["cluster"])

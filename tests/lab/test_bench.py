@@ -305,6 +305,11 @@ def seconds_said(monkeypatch, *words, load=0.0):
     return float(str(said).partition(" ")[0])
 
 
+def test_what_is_named_twice_is_measured_once():
+    options = bench.checked_options(parsed("step", "--network", "small", "small", "--contender", "LPOM", "MAC", "LPOM"))
+    assert (options["network"], options["contender"]) == (["small"], ["LPOM", "MAC"])
+
+
 def test_the_estimate_follows_what_is_asked_for(monkeypatch):
     """On two cores one contender took 3.5 s in a round and 5 s in seven, all of them 47 s: one of them, and large."""
     said = partial(seconds_said, monkeypatch)
