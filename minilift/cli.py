@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         from minilift.training.names import METHODS, OPTIMIZERS
 
         return stray_hint(word, known, {"--method": METHODS, "--methods": METHODS, "--data": SETS,
-                                        "--optimizer": OPTIMIZERS})
+                                        "--optimizer": OPTIMIZERS}, alone)
 
     def _print_message(self, message, file=None):
         """Write a message, and raise an error if that fails (argparse would continue silently)."""
@@ -196,20 +196,22 @@ def add_data_arguments(parser):
     actions = parser.add_subparsers(dest="action", required=True, metavar="{list,fetch}")
     actions.add_parser("list", help="list the data sets, their sources and their licences")
     fetch = actions.add_parser("fetch", help="download a set into the cache, or check the files already there")
-    fetch.add_argument("name", metavar="NAME")
+    fetch.add_argument("name", metavar="NAME", help="the set, with any arguments after a colon: mnist:folder=here")
 
 
 def run_data(arguments):
     """List the data sets or fetch one; return the exit code."""
     from minilift import datasets
+    from minilift.support.arguments import split_options
 
     if arguments.action == "list":
         for name in datasets.available():
             print(f"{name}\n  " + datasets.describe(name).replace("\n", "\n  "))
         return 0
-    if arguments.name in datasets.PUBLISHED:
-        note(f"{arguments.name}: reading its files, after downloading those that are missing; some minutes at most")
-    data = datasets.load(arguments.name)
+    name, options = split_options("NAME", arguments.name)
+    if name in datasets.PUBLISHED:
+        note(f"{name}: reading its files, after downloading those that are missing; some minutes at most")
+    data = datasets.load(name, **options)
     print(f"{data!r}\nsource: {data.source}\nlicence: {data.licence}")
     return 0
 

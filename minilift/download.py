@@ -269,7 +269,8 @@ def data_root(folder=None):
         try:
             return Path(chosen).expanduser()
         except RuntimeError as error:  # for ~name, if there is no such user
-            raise DatasetError(f"folder: {str(chosen)!r} must be the path of a folder ({error})") from error
+            what = "MINILIFT_DATA" if folder is None else "folder"
+            raise DatasetError(f"{what}: {str(chosen)!r} must be the path of a folder ({error})") from error
     import pooch
 
     return Path(pooch.os_cache("minilift"))

@@ -166,10 +166,17 @@ MISTAKES = [
     ("data", "the following arguments are required: {list,fetch}"),
     ("data lst", "unknown name 'lst'; did you mean 'list'? (known: list, fetch)"),
     ("data fetch digit", "data set: unknown name 'digit'; did you mean 'digits'?"),
-    ("equations --write nowhere.md", "No such file or directory: 'nowhere.md'"),
+    ("data fetch moons:n=5", "moons: n must be at least 10, got 5"),
+    ("data list digits", "unknown argument digits; nothing is expected here"),
+    ("data list --sets", "unknown argument --sets; nothing is expected here"),
+    ("data fetch mnist --folder here", "unknown argument --folder; it is the data set's, as in mnist:folder=here"),
+    ("equations --write nowhere.md", "--write: [Errno 2] No such file or directory: 'nowhere.md'"),
     ("bench stepp", "unknown name 'stepp'; did you mean 'step'?"),
     ("teach stdent", "unknown name 'stdent'; did you mean 'student'?"),
     ("verify nowhere.py:f", "there is no file 'nowhere.py'"),
+    ("verify mine.py:f --net rnnn", "--net: network: unknown name 'rnnn'; did you mean 'rnn'?"),
+    ("verify cg3", "expected FILE.py:NAME, got 'cg3'; our own methods are checked without a name: minilift verify"),
+    ("verify proxprop:tau_theta=2", "there is no file 'proxprop'; our own methods are checked without a name"),
 ]
 
 
@@ -285,7 +292,7 @@ def test_a_full_disk_is_one_line(tmp_path, line, unbuffered):
     assert done.returncode == 2
     *going_on, last = done.stderr.splitlines()
     assert last.startswith("minilift")
-    assert last.endswith("No space left on device")
+    assert last.endswith(": standard output: No space left on device")
     assert all(note.startswith(("bench ", "small: ")) for note in going_on)
 
 

@@ -471,6 +471,14 @@ def test_the_argument_folder_comes_before_the_environment(server, small_mnist, t
     assert not (tmp_path / "mnist").exists()
 
 
+def test_a_folder_that_cannot_be_one_is_named_by_where_it_was_given(monkeypatch):
+    monkeypatch.setenv("MINILIFT_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(DatasetError, match=r"^MINILIFT_DATA: '~nobody-of-this-name/data' must be the path of a folder"):
+        datasets.mnist()
+    with pytest.raises(DatasetError, match=r"^folder: '~nobody-of-this-name' must be the path of a folder"):
+        datasets.mnist("~nobody-of-this-name")
+
+
 def test_without_a_choice_the_folder_is_the_cache_of_pooch(monkeypatch):
     pooch = pytest.importorskip("pooch")
     monkeypatch.delenv("MINILIFT_DATA", raising=False)

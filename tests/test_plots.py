@@ -155,6 +155,28 @@ def test_every_run_that_diverged_is_a_cross_on_the_top_edge():
     assert "diverged" in [text.get_text() for text in left.figure.legends[0].get_texts()]
 
 
+def test_a_long_legend_takes_nothing_from_the_panels():
+    runs = {f"admm:variables=forward, 1/alpha = {number}": history([4.0, 2.0, 1.0]) for number in range(15)}
+    heights = []
+    for shown in (dict(list(runs.items())[:6]), runs):
+        figure = plots.comparison(shown)
+        rendered(figure)
+        heights.append(figure.axes[0].get_window_extent().height)
+    assert heights[1] > 0.95 * heights[0]
+
+
+def test_the_level_is_named_where_no_curve_is_drawn():
+    figure = plots.comparison({"a": history([4.0, 2.0, 1.0])}, level=2.5)
+    rendered(figure)
+    (name,) = [text for axes in figure.axes for text in axes.texts]
+    assert name.get_text() == "2.5"
+    place = name.get_window_extent()
+    assert not any(place.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert place.x1 <= figure.bbox.x1
+    for beyond in (1e300, 1e-300):
+        rendered(plots.comparison({"a": history([4.0, 2.0, 1.0])}, level=beyond))  # the layout does not collapse
+
+
 def test_a_run_that_stopped_early_goes_on_with_its_last_loss():
     runs = [history([4.0, 2.0, 1.0]), history([4.0, 3.0, 2.5, 2.2, 2.0]), history([4.0, 3.0, 2.6, 2.4, 2.1])]
     left, _ = plots.comparison({"proxprop": runs}).axes

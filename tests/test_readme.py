@@ -1,5 +1,6 @@
 """README.md and the pages it leads to are true: their code runs, their commands exist, their links lead somewhere."""
 
+import json
 import re
 import shlex
 import sys
@@ -344,6 +345,14 @@ def test_the_pictures_are_small():
     images = re.findall(r"!\[.+\]\((.+)\)", README)
     assert "tutorials/images/compare.png" in images
     assert all((ROOT / image).stat().st_size < 200_000 for image in images)
+
+
+def test_the_span_of_an_exact_step_is_that_of_what_was_measured():
+    said = re.search(r"on smaller networks it takes ([\d.]+) to ([\d.]+) times as long as BackProp's step", README)
+    tables = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "data" / "results").glob("step*.json")]
+    measured = [row["ratios"]["BackProp"]["median"] for table in tables for row in table["rows"]
+                if row["contender"] == "ProxProp exact" and row["network"] != "wide"]
+    assert said.groups() == tuple(f"{ratio:.1f}" for ratio in (min(measured), max(measured)))
 
 
 def test_the_headline_results_name_their_commands():

@@ -72,7 +72,7 @@ def run(arguments):
         return 0
     given = {"like": like_of,
              "objective": lambda text: function("--objective", load_target(text), "(block, theta)", 2),
-             "net": lambda text: NETS[text]() if text in NETS else checked_network("--net", load_target(text))}
+             "net": net_of}
     options = {}
     for name, read in given.items():
         if (text := getattr(arguments, name)) is not None:
@@ -150,6 +150,13 @@ def like_of(text):
     return factory(**options)
 
 
+def net_of(text):
+    """Return the network that a name in `NETS` or 'FILE.py:NAME' stands for."""
+    if text.isidentifier():
+        return NETS[known_name("network", text, (*NETS, "FILE.py:NAME"))]()
+    return checked_network("--net", load_target(text))
+
+
 def claims_text():
     """Return the list of all claims: source, equation, words."""
     width, lines = max(len(claim.source) for claim in CLAIMS), []
@@ -190,7 +197,12 @@ def load_target(target):
 
 
 def meant(target):
-    """Return a question that spells 'mine:f', 'mine.f', 'mine.py::f' as 'mine.py:f', or "" if there is no such file."""
+    """Return a hint at what was meant: 'mine.py:f' by 'mine:f', 'mine.f' or 'mine.py::f', or everything by our names.
+
+    It is "" if there is no such file or name.
+    """
+    if target.partition(":")[0] in (*TRAINED, *LIKE):
+        return "; our own methods are checked without a name: minilift verify"
     parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
     if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
         return ""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from minilift.checks.report import CLAIMS
 from minilift.support.arguments import unknown_name
 from minilift.support.files import read_text, write_bytes
+from minilift.support.options import naming
 
 EQUATIONS = {
     "BackProp": "∇J in θ_l is ãᵀ g_l, with g_l = ∂J/∂z_l",
@@ -136,11 +137,9 @@ def write_table(path, words):
     """Renew the table in a Markdown file; return the exit code."""
     if words:
         raise ValueError("--write: writes the whole table; leave out the words")
-    try:
+    with naming("--write", OSError):
         text = read_text(path)
         with_table(text, "")
-    except ValueError as error:
-        raise ValueError(f"--write: {error}") from error
     code, tests = index()
     if not any(tests.values()):
         raise ValueError("--write: the tests, which the table names, are not installed; write it in a clone")

@@ -344,7 +344,7 @@ def solve_table(rows):
     lines, largest = ["", *aligned(cells), ""], max(row["rows"] for row in rows)
     for solver in SOLVERS:
         found = (crossover(rows, solver, key) for key in (milliseconds, itemgetter("flops")))
-        measured, predicted = (f"{size:.0f}" if size else f"outside {SIZES[0]}–{largest}" for size in found)
+        measured, predicted = (f"{size:.0f}" if size else f"none of {SIZES[0]} to {largest}" for size in found)
         lines.append(f"{solver}: both sides cost the same at {measured} rows; by flops {predicted} "
                      f"(n_in = {BASE['n_in']}, n_out = {BASE['n_out']})")
     return "\n".join(lines)
@@ -603,6 +603,7 @@ def checked_options(arguments):
     for option, known in (("network", tuple(networks)), ("contender", tuple(field))):
         for name in options[option]:
             known_name(f"--{option}", name, known)
+        options[option] = list(dict.fromkeys(options[option]))  # one that is named twice would be measured twice
     get_module(known_name("--backend", options["backend"], BACKENDS))
     check_counts(options, "rounds", "threads", "batch")
     check_address(options["cluster"])
@@ -636,8 +637,8 @@ def measure(options):
         where = f" on {', '.join(options['network'])}" * (options["what"] in BELONGS["network"])
         raise ValueError(f"--contender: nothing was measured: bench {options['what']} has no step of "
                          f"{', '.join(options['contender'])}{where} here")
-    idle = ["network"] * options["all"] + ["rounds"] * (options["what"] not in BELONGS["rounds"])
-    left_out = ("what", "output", *idle)
+    idle = [option for option, kinds in BELONGS.items() if options["what"] not in kinds]
+    left_out = ("what", "output", *idle, *["network"] * options["all"])
     given = {name: value for name, value in options.items() if name not in left_out}
     usual = {name: value for name, value in DEFAULTS.items() if name not in ("network", "rounds")}  # always said
     about = {"command": command_line(f"minilift bench {options['what']}", given, usual),
@@ -668,7 +669,8 @@ def heading(about):
     at = about["machine"]
     load = f"; load {at['load before'][0]:.1f} before, {at['load'][0]:.1f} after" if at["load"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
-    rounds = [] if "race" in about["command"] else ["median (smallest–largest) over the rounds; ratios pair by pair"]
+    in_rounds = about["command"].split()[2] in BELONGS["rounds"]
+    rounds = ["median (smallest–largest) over the rounds; ratios pair by pair"] * in_rounds
     if "--cluster" in about["command"]:
         rounds = ["the workers of the cluster did the runs, and seconds are theirs; the machine above asked for them"]
     return "\n".join([about["command"],

@@ -322,7 +322,8 @@ class Task:
             unseen = np.setdiff1d(data.y_test, seen)
             if len(unseen):
                 lines.append(f"Of the classes of the test set {len(unseen)} have no training sample: "
-                             f"{', '.join(map(str, unseen[:5]))}{', …' * (len(unseen) > 5)}. Are the samples sorted?")
+                             f"{', '.join(map(str, unseen[:5]))}{', …' * (len(unseen) > 5)}. Are the samples sorted, "
+                             "or too few?")
             if len(seen) > max(MANY_CLASSES, len(y) / 4):
                 lines.append(f"There are {len(seen)} classes in {len(y)} samples; for a regression y must hold floats: "
                              "y.astype(float).")
@@ -634,9 +635,9 @@ def grid_table(task, results):
                       f"({few}above: a run ended above its start; div.: one diverged).", *aligned(rows), *CHOICE])
 
 
-CHOICE = ("In brackets the choice: the smallest step size whose loss is within 5 % of the lowest. Where the next",
-          f"larger one has more than {FACTOR:g} times its loss, the next smaller one is taken if it has at most "
-          f"{CALM:g} times.")
+CHOICE = ("In brackets the choice: the smallest step size within 5 % of the lowest loss, and of the way down to it.",
+          f"Where the next larger one has more than {FACTOR:g} times its loss, the next smaller one is taken if it is "
+          f"within {100 * (CALM - 1):g} % likewise.")
 
 
 def is_above(record):

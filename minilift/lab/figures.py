@@ -67,7 +67,8 @@ def bars(rows, key, factor, label, inner=None):
         Key of what is drawn as a thin black bar: such a dict, of which the median is used.
     """
     networks = grouped(rows, "network")
-    figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows), rows=len(networks),
+    legend = 0.0 if inner is None else 0.3  # inches
+    figure, grid = panels(8, 1.0 * len(networks) + 0.32 * len(rows) + legend, rows=len(networks),
                           height_ratios=list(map(len, networks.values())))
     for axes, (network, block) in zip(grid.flat, networks.items()):
         block = block[::-1]
@@ -83,7 +84,7 @@ def bars(rows, key, factor, label, inner=None):
         axes.set_title(f"{problem.title}, batch {problem.batch}" if problem else network, fontsize=10)
         axes.set_xlabel(label)
     if inner is not None:
-        figure.axes[0].legend(frameon=False, loc="lower right")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower right")
     return figure
 
 
@@ -151,8 +152,11 @@ def steps_figure(plan, results, data):
             paper = [math.nan if loss is None else loss for loss in plan.what.paper[label]]
             axes.plot(TABLE1_STEPS, paper, linewidth=0.8, alpha=0.6, fillstyle="none", **style)
     axes.set(xscale="log", yscale="log", xlabel="τ", ylabel="training loss at the end")
-    axes.set_title(f"{verbatim(data)}, {plan.setting.epochs} epochs; thin: the paper's, CIFAR-10, 50 epochs\n"
-                   "crosses: diverged, from below in the legend's order", fontsize=10, pad=8 + 8 * len(results.labels))
+    epochs = plan.setting.epochs
+    diverged = any(line.get_marker() == "x" and len(line.get_xdata()) for line in axes.lines)
+    title = f"{verbatim(data)}, {epochs} epoch{'s' * (epochs > 1)}; thin: the paper's, CIFAR-10, 50 epochs"
+    axes.set_title(title + "\ncrosses: diverged, from below in the legend's order" * diverged, fontsize=10,
+                   pad=8 + 8 * len(results.labels) * diverged)
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -175,8 +179,7 @@ def curves_figure(plan, results, data):
             shown = longer.get(label, label) if x == "seconds" else label
             plots.draw({x: axes}, runs[shown], y, style, shown)
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        if x == "epoch":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True) if x == "epoch" else MaxNLocator(5))  # 0.001 is wide
         if y == "train_loss":
             axes.set_yscale("log")
             plots.plain_numbers(axes.yaxis)

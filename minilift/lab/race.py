@@ -328,7 +328,7 @@ def race(course, names=NAMES, progress=lambda text, line=False: None, threads=1)
         Threads of NumPy and PyTorch in each run, if workers of a cluster do the runs (see `minilift.lab.runs.cluster`).
     """
     field = {entrant.name: entrant for entrant in entrants(names, course.problem)}
-    progress(f"{course.title}: {len(field)} entrant{'s' * (len(field) > 1)}", line=True)
+    progress(f"{course.title}: {len(field)} entrant{'s' * (len(field) != 1)}", line=True)
     do = partial(runs_of, course, progress=progress, threads=threads)
     trials = search(course, list(field), do)
     best = {name: best_of(course, trials, name) for name in field}

@@ -185,10 +185,11 @@ def claim_folder(plan, folder):
         told = {"held out": plan.what.validation, "methods": plan.methods}
         write_text(path, json.dumps({**mine, **told}, indent=1, ensure_ascii=False))
     theirs = read_json(path, "the settings of minilift reproduce", partial(with_seeds, seeds=plan.setting.seeds))
-    differing = [name for name in mine if mine[name] != theirs.get(name)]
+    before, now = flat(theirs), flat(mine)
+    differing = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if now[name] != before.get(name)]
     if differing:
-        raise ValueError(f"{folder} holds results of other settings ({', '.join(differing)} differ from its "
-                         "settings.json); choose another folder with --output")
+        raise ValueError(f"{folder} holds results of other settings: {', '.join(differing)}; choose another folder "
+                         "with --output")
     for record in (folder / "runs").glob("*.json"):
         read_record(record)
 
@@ -196,6 +197,11 @@ def claim_folder(plan, folder):
 def with_seeds(settings, seeds):
     """Return the settings of a results folder with the number of seeds replaced."""
     return {**settings, "setting": {**settings["setting"], "seeds": seeds}}
+
+
+def flat(settings):
+    """Return the settings of a results folder with those of the size, such as "epochs", beside the others."""
+    return {**settings["setting"], **{name: value for name, value in settings.items() if name != "setting"}}
 
 
 def fingerprint(data):
@@ -260,7 +266,7 @@ def add_arguments(parser):
         help="folder for the results (default minilift-EXPERIMENT-SCALE); finished runs are not repeated")
 
 
-@naming("--write")
+@naming("--write", OSError)
 def write_section(page):
     """Update the results in a page from the files beside it; return the exit code."""
     text = read_text(page)

@@ -258,6 +258,8 @@ def spread(function, jobs, workers):
     RuntimeError
         If a cluster has no workers, or is lost.
     """
+    if not jobs:
+        return  # joblib would start workers all the same, and warn of none that it cancels
     function = partial(judged, function)
     sent = packed(partial(job_done, function, jobs)) if elsewhere() else None
     if CLIENT.get() is not None:
@@ -456,18 +458,20 @@ class Patience:
 # ---- the choice of a step size
 
 
-def lowest_step(losses):
-    """Return the step size with the lowest loss of the first seed; `losses` as for `trusted_step`."""
+def lowest_step(losses, start=math.inf):
+    """Return the step size with the lowest loss of the first seed; arguments as for `trusted_step`."""
     return min(losses, key=lambda step: losses[step][0])
 
 
-def trusted_step(losses):
+def trusted_step(losses, start=math.inf):
     """Return the step size that a practitioner would trust.
 
     The loss of a step size is the worst over the seeds, infinite if one of them diverged. The first choice is the
     smallest step size whose loss is the lowest or within 5 % (`TIE`) of it. It is at a cliff if the next larger step
     size has more than 3 times (`FACTOR`) its loss. In that case the next smaller one is taken instead, if it has at
     most 1.25 times the loss (`CALM`): more would favour methods whose loss is steep there over those of a flat one.
+    In a short search a loss of 2.2 may be all that can be reached from 2.31, and 2.3 within 5 % of it; so both
+    shares are also those of the way down from `start` (see `close`).
 
     The largest step sizes that still train amplify rounding, so their losses differ between machines. The losses of
     calmer ones do not. Rounding can change the choice only where a ratio of two losses is close to one of these.
@@ -476,6 +480,8 @@ def trusted_step(losses):
     ----------
     losses : dict of float → sequence of float
         Losses at the end of the search, one per seed, for each step size; inf or nan where a run diverged.
+    start : float
+        The loss before training. By default shares of the way down are not considered.
 
     Returns
     -------
@@ -484,10 +490,15 @@ def trusted_step(losses):
     """
     worst = worst_losses(losses)
     steps, lowest = list(worst), min(worst.values())
-    chosen = next(step for step in steps if worst[step] <= TIE * lowest)
+    chosen = next(step for step in steps if close(worst[step], lowest, TIE, start))
     before, after = steps[:steps.index(chosen)], steps[steps.index(chosen) + 1:]
     cliff = after and not worst[after[0]] <= FACTOR * worst[chosen]
-    return before[-1] if cliff and before and worst[before[-1]] <= CALM * worst[chosen] else chosen
+    return before[-1] if cliff and before and close(worst[before[-1]], worst[chosen], CALM, start) else chosen
+
+
+def close(loss, other, factor, start):
+    """Whether a loss is at most `factor` times another one, and gives up at most that share of its way from `start`."""
+    return loss <= factor * other and loss <= other + (factor - 1) * max(0.0, start - other)
 
 
 def worst_losses(losses):
@@ -538,7 +549,7 @@ class Results:
     search : list of dict, optional
         The records by which step sizes are chosen; by default those of the first seed.
     choose : callable, default `lowest_step`
-        From {step size: losses, one per seed} to a step size.
+        From {step size: losses, one per seed}, and the loss before training, to a step size.
 
     Attributes
     ----------
@@ -566,7 +577,8 @@ class Results:
 
     def best_step(self, data, label):
         """Return the chosen step size of a method."""
-        return self.choose(self.searched(data, label))
+        starts = [record["history"]["train_loss"][0] for record in select(self.search, data=data, label=label)]
+        return self.choose(self.searched(data, label), max(starts))
 
     def at_edge(self, data, label):
         """Whether the chosen step size is the grid's first or last, so that a better one may lie outside."""

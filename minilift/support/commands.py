@@ -86,7 +86,7 @@ INSTEAD = {
     **dict.fromkeys(("--list", "--list-methods", "--list-data"), "'minilift compare --help' names methods, optimizers "
                     "and networks, 'minilift data list' data sets, 'minilift reproduce --help' "
                     "experiments, 'minilift equations' equations"),
-    **dict.fromkeys(("--data-dir", "--root", "--folder"), "it is the data set's, as in --data mnist:folder=here"),
+    **dict.fromkeys(("--data-dir", "--root", "--folder"), "it is the data set's, as in mnist:folder=here"),
     "--all": "of compare it is --methods family; without a name verify checks everything",
     "--resume": "train has it, with --checkpoint; what reproduce has finished it does not do again",
 }
@@ -110,10 +110,13 @@ def option_hint(option: str, known: Collection[str], alone: Collection[str] = ()
         return f"; {INSTEAD[plain]}"
     words = {one.lstrip("-"): one for one in known}  # the dashes would make all options look similar
     near = difflib.get_close_matches(plain.lstrip("-"), words, n=1, cutoff=0.7)
-    return f"; did you mean {words[near[0]]!r}?" if near else f" (known: {', '.join([*known, *alone])})"
+    if near:
+        return f"; did you mean {words[near[0]]!r}?"
+    return f" (known: {', '.join([*known, *alone])})" if known or alone else "; nothing is expected here"
 
 
-def stray_hint(word: str, known: Collection[str], names: dict[str, Collection[str]]) -> str:
+def stray_hint(word: str, known: Collection[str], names: dict[str, Collection[str]],
+               alone: Collection[str] = ()) -> str:
     """Return the hint about a word that belongs to no option.
 
     Parameters
@@ -123,7 +126,11 @@ def stray_hint(word: str, known: Collection[str], names: dict[str, Collection[st
         The command's options.
     names : dict
         The names that some options accept, not necessarily options of the command.
+    alone : collection of str
+        The words that the command takes without an option.
     """
+    if not known and not alone:
+        return "; nothing is expected here"
     if word.isdecimal() or word.replace(".", "", 1).isdecimal():
         return "; a list is written with commas, as in 64,128,10"
     if "=" in word:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import dis
+import errno
 import io
 import math
 import os
@@ -30,6 +31,7 @@ TRACEBACK = "MINILIFT_TRACEBACK"  # the environment variable that asks for trace
 USERS_FILE = "__minilift_target__"  # a name in a user's module, with its path; see checks.command.module_of
 MISTAKES = (ValueError, TypeError, RuntimeError, ArithmeticError)
 FAULT, INTERRUPTED, TERMINATED, UNREAD, UNWRITTEN = 70, 130, 143, 141, 74
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", None))  # what stops a stream that was open
 # replacements for signs that a stream cannot encode
 PLAIN = {"─": "-", "–": "-", "—": "-", "−": "-", "⁻": "^-", "¹": "1", "²": "^2", "ᵀ": "^T", "½": "1/2", "·": "*",
          "∗": "*", "⋆": "*", "×": "x", "⊙": "(.)", "→": "->", "←": "<-", "⇒": "=>", "⇔": "<=>", "≤": "<=", "≥": ">=",
@@ -139,6 +141,8 @@ def outcome(error):
         return INTERRUPTED, "interrupted"
     if isinstance(error, BrokenPipeError):  # the reader, such as head, has ended
         return UNREAD, None
+    if isinstance(error, OSError) and error.filename is None and error.errno in FULL:  # all files are named
+        return 2, f"standard output: {error.strerror}"
     if place is not None:
         return 2, f"{place}: {in_a_line(error)} ({TRACEBACK}=1 shows the traceback)"
     if isinstance(error, SystemExit):  # argparse has spoken

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
+ROOM, ROW = 3, 0.19  # rows of a legend for which a figure has room, and inches that each further one needs
 
 
 METHOD_STYLE: dict[str, dict] = {
@@ -203,11 +204,11 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
         draw(panels, runs[label], column, style, label)
     for axes in in_time:
         bring_crosses_in(axes)
-    if level is not None:
+    if level is not None and abs(math.log10(level)) < 200:  # beyond, the margins of a logarithmic axis overflow
         for axes in panels.values():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
-        panels["epoch"].annotate(f"{level:.3g}", (0.01, level), xycoords=("axes fraction", "data"), fontsize=8,
-                                 color=GREY, xytext=(0, 2), textcoords="offset points")
+        axes.annotate(f"{level:.3g}", (1, level), xycoords=("axes fraction", "data"), fontsize=8, color=GREY,
+                      xytext=(3, 0), textcoords="offset points", va="center")  # beside the panels, free of curves
     for axis in (panels["epoch"].yaxis, *(axes.xaxis for axes in in_time)):
         plain_numbers(axis)
     if title:
@@ -314,6 +315,8 @@ def legend(figure, panels):
         labels.append("diverged")
     width = 0.8 + 0.075 * max(map(len, labels))  # of an entry, in inches: its line, and its text at 9 points
     columns = max(1, min(4, len(labels), int(figure.get_figwidth() / width)))
+    further = max(0, math.ceil(len(labels) / columns) - ROOM)
+    figure.set_figheight(figure.get_figheight() + ROW * further)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False,
                   handlelength=3.5)
 

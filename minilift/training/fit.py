@@ -148,9 +148,13 @@ class Run:
     best: dict | None = None  # parameters of the best epoch, if they are to be restored
     steps: int = 0
     ranks: Ranks | None = None  # if several train the network
+    written: tuple | None = None  # size and time of the last checkpoint
 
     def save(self, path, settings):
-        """Write a checkpoint, atomically and without pickle."""
+        """Write a checkpoint, atomically and without pickle; warn if another run has written it since the last time."""
+        if self.written is not None and size_and_time(path) not in (None, self.written):
+            warnings.warn(f"fit: checkpoint: {os.fspath(path)!r} was written by another run since this one wrote it: "
+                          "of two runs with one checkpoint only the last to write can be continued", stacklevel=3)
         about = {"version": CHECKPOINT_VERSION, "settings": settings, "steps": self.steps,
                  "rng": self.rng.bit_generator.state, "history": self.history.as_dict()}
         arrays = {"about": np.array(json.dumps(about))}
@@ -158,6 +162,7 @@ class Run:
                             ("method", self.method.state_dict()), ("best", self.best or {})):
             arrays |= {f"{part}/{key}": array for key, array in as_arrays(part, state).items()}
         write_npz(path, {**arrays, "seal": seal(arrays)})
+        self.written = size_and_time(path)
 
     def load(self, path, settings, columns, steps_per_epoch, early_stop):
         """Load a checkpoint, after making sure that it is intact and belongs to a run with the same settings.
@@ -557,6 +562,14 @@ def set_aside(checkpoint, source):
         kept = moved_aside(checkpoint)
         warnings.warn(f"fit: checkpoint: {os.fspath(checkpoint)!r} was there already and is now {kept!r}; with "
                       "resume=True (--resume) a run goes on from its checkpoint", stacklevel=4)
+
+
+def size_and_time(path):
+    """Return the size of a file and when it was written, None if there is none."""
+    if not os.path.exists(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def warn_of_memory(method, kept):

@@ -1,6 +1,7 @@
 """`minilift bench`: what is timed is the work that it claims to be, and the arithmetic on the times is right."""
 
 import argparse
+import io
 import json
 import math
 import re
@@ -258,6 +259,23 @@ def test_the_crossover_is_where_the_two_costs_meet():
     assert bench.crossover([{**row, "cost": 1} for row in rows], "exact", lambda row: row["cost"]) is None
 
 
+def test_the_legend_of_the_bars_covers_no_bar():
+    """The last bar is often the longest."""
+    row = {"network": "small", "seconds": {"median": 1.0, "min": 1.0, "max": 1.0}, "limit": {"median": 0.5}}
+    figure = bench.step_figure([{**row, "contender": name} for name in ("BackProp", "LPOM")])
+    figure.savefig(io.BytesIO())
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
+
+
+def test_sizes_without_a_crossover_are_named():
+    rows = [{"varied": "rows", "rows": size, "n_in": 9, "n_out": 9, "solver": solver, "side": side, "flops": 1,
+             "machine flops a second": 1.0, "seconds": {"median": 1.0, "min": 1.0, "max": 1.0}}
+            for solver in bench.SOLVERS for side in ("sample", "parameter") for size in bench.SIZES]
+    told = "both sides cost the same at none of 125 to 2000 rows; by flops none of 125 to 2000"
+    assert told in bench.solve_table(rows)
+
+
 def test_predicted_flops_cross_where_samples_are_as_many_as_parameters():
     for solver in bench.SOLVERS:
         costs = [bench.predicted_flops(solver, side, 101, 100, 30) for side in ("sample", "parameter")]
@@ -285,6 +303,11 @@ def seconds_said(monkeypatch, *words, load=0.0):
         monkeypatch.setattr(bench, name, value)
     said = bench.lasting(bench.checked_options(parsed(*words)))
     return float(str(said).partition(" ")[0])
+
+
+def test_what_is_named_twice_is_measured_once():
+    options = bench.checked_options(parsed("step", "--network", "small", "small", "--contender", "LPOM", "MAC", "LPOM"))
+    assert (options["network"], options["contender"]) == (["small"], ["LPOM", "MAC"])
 
 
 def test_the_estimate_follows_what_is_asked_for(monkeypatch):
@@ -457,13 +480,16 @@ def test_what_has_no_parts_is_refused(words, message):
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path):
     ballast = np.ones(4 * 10**7)  # 320 MB in this process must not count in the other
-    record, _ = results(tmp_path, "memory", "--network", "small", "--contender", "BackProp")
+    record, text = results(tmp_path, "memory", "--network", "small", "--contender", "BackProp")
+    assert "rounds" not in text
     assert 1e7 < record["rows"][0]["bytes"] < ballast.nbytes / 2
 
 
 def test_import_tells_what_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "LIBRARIES", ("numpy", "no_such_library"))
-    record, _ = results(tmp_path, "import")
+    record, text = results(tmp_path, "import")
+    assert record["command"] == "minilift bench import --rounds 1 --threads 1", "no option that belongs to others"
+    assert "median (smallest–largest) over the rounds" in text
     rows = {row["contender"]: row for row in record["rows"]}
     assert set(rows) == {"minilift", "numpy"}
     assert all(row["seconds"]["median"] > 0 for row in rows.values())

@@ -146,7 +146,7 @@ def test_a_damaged_results_folder(refused, tmp_path, name, content):
     (tmp_path / "r" / name).write_bytes(content)
     line = refused(*words)
     assert str(tmp_path / "r" / name).endswith(name)
-    assert name in line or "r holds results of other settings" in line
+    assert name in line or "r holds results of other settings: " in line
 
 
 @pytest.mark.parametrize("content", [[], 3, None, {}, {"command": 3}, {"command": "minilift bench step"},

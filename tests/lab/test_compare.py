@@ -84,9 +84,10 @@ def test_the_result_is_that_of_plain_fits(tmp_path):
     search = {step: [history_of(step, seed, 1)[0]["train_loss"][-1] for seed in (3, 4)] for step in STEPS}
     assert searched(results, label) == search
     records = results.chosen("digits", label)
-    assert {record["step"] for record in records} == {trusted_step(search)}
+    start = max(history_of(1.0, seed, 1)[0]["train_loss"][0] for seed in (3, 4))
+    assert {record["step"] for record in records} == {trusted_step(search, start)}
     for seed, record in zip((3, 4), records, strict=True):
-        expected, expected_accuracy = history_of(trusted_step(search), seed, 4)
+        expected, expected_accuracy = history_of(trusted_step(search, start), seed, 4)
         assert record["history"]["train_loss"] == expected["train_loss"]
         assert record["test_accuracy"] == expected_accuracy
 
@@ -205,6 +206,36 @@ def test_the_trusted_step_size(losses, step):
     assert trusted_step({size: [loss, 1e-9] for size, loss in losses.items()}) == step, "the worst seed counts"
 
 
+@pytest.mark.parametrize(("losses", "step"), [
+    ({0.1: 2.28, 0.3: 2.2, 1: 2.5}, 0.3),  # within 5 %, but after a third of the way
+    ({0.1: 2.204, 0.3: 2.2, 1: 2.5}, 0.1),
+    ({0.1: 2.28, 0.3: 2.2, 1: 9.0}, 0.3),  # the calmer one has not come as far
+    ({0.1: 2.22, 0.3: 2.2, 1: 9.0}, 0.1),  # this one has, but for a fifth
+    ({0.1: 2.6, 0.3: 2.5, 1: 2.7}, 0.3),  # nobody is below the start
+    ({0.1: math.inf, 0.3: math.nan}, 0.1),
+    ({1: 2.0, 3: 1.04, 10: 1.0, 30: 2.0}, 3)])
+def test_the_trusted_step_size_of_a_short_search_is_one_that_has_come_as_far(losses, step):
+    """All losses are near 2.31, that before training, and within 5 % of each other."""
+    assert trusted_step({size: [loss] for size, loss in losses.items()}, 2.31) == step
+
+
+@given(SEARCHES, LOSSES)
+def test_of_the_way_down_the_choice_has_come_as_far_as_the_lowest_loss(losses, start):
+    assume(not math.isnan(start))
+    found, chosen = worst(losses), trusted_step(losses, start)
+    lowest = min(found.values())
+    if math.isfinite(lowest):
+        far = max(0.0, start - lowest)
+        assert found[chosen] <= lowest + ((TIE - 1) + (CALM - 1)) * far * (1 + 1e-9)
+
+
+def test_a_short_comparison_gives_backprop_the_step_size_that_trains():
+    """In its first epoch it comes from 2.31 to 2.2 with 0.3, and to 2.3 with 0.1."""
+    results = run(make_task(arguments("--epochs", "4")), "backprop", steps=(0.1, 0.3))
+    assert max(itertools.chain(*searched(results, "backprop").values())) < TIE * 2.2
+    assert results.best_step("digits", "backprop") == 0.3
+
+
 @given(SEARCHES)
 def test_the_trusted_step_size_is_beside_no_cliff_where_a_calmer_one_is_as_good(losses):
     found, order = worst(losses), sorted(losses)
@@ -242,9 +273,9 @@ def after_what_matters(losses):
     return seen
 
 
-@given(SEARCHES)
-def test_seeds_that_are_not_run_do_not_change_the_choice(losses):
-    assert trusted_step(after_what_matters(losses)) == trusted_step(losses)
+@given(SEARCHES, st.floats(1e-8, math.inf))
+def test_seeds_that_are_not_run_do_not_change_the_choice(losses, start):
+    assert trusted_step(after_what_matters(losses), start) == trusted_step(losses, start)
 
 
 @pytest.mark.parametrize(("losses", "tried"), [
@@ -400,7 +431,7 @@ def test_a_file_with_one_part_is_told_how_it_is_split(tmp_path):
     ({"y_train": np.arange(60), "y_test": np.arange(20)}, "There are 60 classes in 60 samples; for a regression y must "
      "hold floats: y.astype(float)."),
     ({"y_train": np.arange(60) // 40, "y_test": np.arange(20) % 4}, "Of the classes of the test set 2 have no training "
-     "sample: 2, 3. Are the samples sorted?")])
+     "sample: 2, 3. Are the samples sorted, or too few?")])
 def test_what_may_not_be_meant_so_is_said(tmp_path, changes, remark):
     remarks = make_task(arguments(*table(tmp_path, **{**LABELS, **changes}), "--standardize")).remarks()
     assert any(remark in line for line in remarks), remarks
@@ -520,7 +551,7 @@ def results_of(search, runs, label="backprop"):
     """Return results with these losses of the search and these full runs, (losses, accuracy), at the chosen step."""
     tried = [record_of(label, step, seed, [4.0, loss]) for step, losses in search.items()
              for seed, loss in enumerate(losses)]
-    step = trusted_step(search)
+    step = trusted_step(search, 4.0)
     return Results([record_of(label, step, seed, *run) for seed, run in enumerate(runs)], tried, trusted_step)
 
 

@@ -71,6 +71,9 @@ def test_muon_is_not_asked_for_a_network_without_a_matrix_for_it():
     assert set(names[0]) - set(names[1]) <= {"PyTorch Muon"}
     assert "PyTorch Adam" in names[1]
     assert "PyTorch Muon" not in names[1]
+    told = []
+    assert race.race(CONVNET, ["PyTorch Muon"], lambda text, line=False: told.append(text)) == []
+    assert told[0].endswith(": 0 entrants")
 
 
 def test_a_run_ends_where_the_loss_is_reached_and_measures_what_it_says():

@@ -17,7 +17,7 @@ import threadpoolctl
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minilift import cli, datasets
-from minilift.lab import bench, experiments, figures, reproduce
+from minilift.lab import bench, experiments, figures, reproduce, runs
 from minilift.lab.experiments import EXPERIMENTS, Plan, Setting
 from minilift.lab.results import methods_text, section, with_section
 from minilift.lab.runs import Job, Results, blas_threads, final_loss
@@ -115,7 +115,9 @@ def test_another_joblib_backend_serves(tmp_path):
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
     reproduce.claim_folder(plan_of(), tmp_path)
-    with pytest.raises(ValueError, match=r"other settings \(setting, data differ.*--output"):
+    samples = plan_of().setting.samples
+    told = rf"other settings: data was .* {samples} \+.* is .* 130 \+.*, samples was {samples}, is 130; .*--output"
+    with pytest.raises(ValueError, match=told):
         reproduce.claim_folder(plan_of(samples=130), tmp_path)
 
 
@@ -136,7 +138,7 @@ def test_a_folder_of_other_data_is_refused(tmp_path, monkeypatch):
     reproduce.claim_folder(plan_of(), tmp_path)
     for name in ("X_train", "y_train", "X_test", "y_test"):
         seen.append(replace(digits, **{name: getattr(digits, name)[::-1].copy()}))
-        with pytest.raises(ValueError, match=r"other settings \(data differ"):
+        with pytest.raises(ValueError, match=r"other settings: data was .*checksum .* is .*checksum"):
             reproduce.claim_folder(plan_of(), tmp_path)
 
 
@@ -296,6 +298,9 @@ def test_the_figure_of_step_sizes_says_the_plans_epochs_whatever_diverged():
     runs = [record("backprop", 50, [2.3], diverged=True), record("backprop", 0.1, [2.3, 1.0, 0.5])]
     figure = figures.steps_figure(plan_of("proxprop-table1", epochs=2), Results(runs), "digits")
     assert "digits, 2 epochs;" in figure.axes[0].get_title()
+    assert "crosses: diverged" in figure.axes[0].get_title()
+    figure = figures.steps_figure(plan_of("proxprop-table1", epochs=1), Results(runs[1:]), "digits")
+    assert figure.axes[0].get_title().endswith("digits, 1 epoch; thin: the paper's, CIFAR-10, 50 epochs")
 
 
 def test_the_name_of_a_users_file_is_drawn_as_it_is():
@@ -425,6 +430,8 @@ def test_the_page_is_renewed_from_the_files_that_are_kept(kept, capsys):
     readme.write_text("no marks")
     assert cli.main(["reproduce", "--write", str(readme)]) == 2
     assert "results:begin" in capsys.readouterr().err
+    assert cli.main(["reproduce", "--write", str(kept / "none.md")]) == 2
+    assert capsys.readouterr().err.startswith("minilift reproduce: --write: ")
 
 
 def test_our_page_says_what_the_kept_files_say():
@@ -518,6 +525,13 @@ def test_a_backend_that_gives_all_results_at_the_end_does_the_runs(tmp_path):
     with parallel_config("multiprocessing"):
         found = reproduced("proxprop-fig2", tmp_path, jobs=2, epochs=1)
     assert len(found.records) == 5
+
+
+@needs_joblib
+def test_where_nothing_is_left_to_run_no_workers_are_started(monkeypatch):
+    """As after the search of a single seed; joblib would warn that it has cancelled 0 tasks."""
+    monkeypatch.setattr("joblib.Parallel", None)
+    assert list(runs.spread(len, [], 2)) == []
 
 
 @pytest.mark.slow

@@ -1033,6 +1033,20 @@ def test_a_checkpoint_of_another_run_is_set_aside(tmp_path):
     assert (tmp_path / "run.npz~").read_bytes() == first
 
 
+def test_two_runs_with_one_checkpoint_are_told(tmp_path):
+    def train(name, *callbacks):
+        ml.fit(ml.mlp([64, 10]), ml.datasets.digits(), "proxprop", "sgd:lr=1", epochs=3, progress=False,
+               checkpoint=tmp_path / name, callbacks=callbacks)
+
+    def write(row, net, history):
+        if row["epoch"] == 2:
+            (tmp_path / "run.npz").write_bytes((tmp_path / "other.npz").read_bytes())
+
+    train("other.npz", lambda row, net, history: (tmp_path / "other.npz").unlink(missing_ok=True))
+    with pytest.warns(UserWarning, match=r"run\.npz' was written by another run since this one wrote it"):
+        train("run.npz", write)
+
+
 @pytest.mark.filterwarnings("ignore:fit. checkpoint")
 def test_no_start_writes_over_what_an_earlier_one_set_aside(tmp_path):
     contents = []
