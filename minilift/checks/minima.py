@@ -181,8 +181,9 @@ def argmin_reasons(case, u, probed):
     if not near.excess and not falls_towards(case, u, probed.where):
         return ["it is a local minimiser, not the global one"]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
-    seen = side_reasons(u, lower) or [*(() if steps else cut_reasons(case, u, lower)), *seen_in(case, u, lower),
-                                      *(() if at_bound(case, u) else left_terms(case, u, lower))]
+    places = seen_in(case, u, lower)
+    seen = (not places and side_reasons(u, lower)) or [*(() if steps else cut_reasons(case, u, lower)), *places,
+                                                       *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
     if not seen and not np.any(u):
         return [Guess("it is zero, which is the minimiser in other problems")]
