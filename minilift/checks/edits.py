@@ -67,6 +67,8 @@ SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
 AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
 GUARD = "__minilift_goes_on__"  # the function that loops in copies call to learn whether they may go on
+# methods that change their object, which must stay what it is: a copy might change what does not belong to it
+CHANGING = ("append", "insert", "extend", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "add")
 WAITS = ("sleep", "input", "wait", "acquire")  # calls that are never edited: a copy might wait for a long time
 ENDLESS = ("repeat", "count", "cycle")  # of itertools: code that exhausts one never ends, and cannot be stopped
 KEPT = (ast.Import, ast.ImportFrom, ast.Raise, ast.Assert, ast.Global, ast.Nonlocal, ast.Pass)  # statements left alone
@@ -545,8 +547,8 @@ def of_expression(chain, holder, field, index, node, operands, top=True):
         yield Edit(3, node.lineno, here, node, "value", None, f"{ast.unparse(node.value)}.copy()")
     for part, name, k, child in parts_of(node):
         if isinstance(node, ast.Call) and name == "func":
-            if isinstance(child, ast.Attribute) and (not is_chain(child.value)
-                                                     or ast.unparse(child.value) in operands.found):
+            if isinstance(child, ast.Attribute) and child.attr not in CHANGING and (
+                    not is_chain(child.value) or ast.unparse(child.value) in operands.found):
                 whole = child.attr in REDUCED  # (w * x).sum()
                 yield from of_expression(here, child, "value", None, child.value, operands, top=whole)
         elif isinstance(child, ast.expr) and is_edited(node):

@@ -1166,6 +1166,14 @@ def test_what_is_kept_may_be_copied():
     assert "return {k: v.copy() for k, v in self.kept.items()}" in edited(text)
 
 
+def test_no_other_list_is_filled():
+    """A network's own, say, which all later edits are tried on."""
+    filling = ast.parse("def f(net, x):\n    out = []\n    for s in net.sigma:\n        out.insert(0, s(x))\n    return out")
+    edited = [edit.told()[1] for edit in edits_of(filling.body[0], {})]
+    assert any("insert" in text for text in edited)
+    assert not any(f"{name}.insert" in text for text in edited for name in ("sigma", "net", "x", "s"))
+
+
 def test_a_number_is_not_put_in_order():
     texts = edited("def f(q, k):\n    s = q @ k\n    u = q[::-1]\n    w = u[1:]\n    return max(s, 1) + u",
                    wraps={"np.argsort(_)": set()})
