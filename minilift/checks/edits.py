@@ -191,7 +191,9 @@ def everywhere(function, operands):
     called = [called_name(node) for node in calls]
     pairs = [(3, name, other) for name in sorted(set(called)) if called.count(name) > 1 for other in alike(name)]
     read = [node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
-    pairs += [(4, name, other) for name in operands.found if read.count(name) > 1
+    filled = {ast.unparse(node.func.value) for node in calls
+              if isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING}
+    pairs += [(4, name, other) for name in operands.found if read.count(name) > 1 and name not in filled
               for other in operands.found if other != name and other.isidentifier()]
 
     def edit(rank, line, old, new, change):
