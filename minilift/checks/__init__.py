@@ -75,7 +75,7 @@ from minilift.checks.mends import Problem, is_own, mends_of
 from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
 from minilift.checks.report import CLAIMS, NO_REASON, Check, Mend, NotClaimed, Report, broken, check_claim, unmeasured
-from minilift.checks.transfers import transfer_cases
+from minilift.checks.transfers import in_double, transfer_cases
 from minilift.energy import Penalties
 from minilift.graph import checked_network
 from minilift.methods import BackProp, LocoProp, Method, ProxProp, as_method
@@ -453,6 +453,8 @@ def with_numbers(thing, scale):
 
 def posed_again(kind, other, cases):
     """Return another part, in the form that its claims take, with problems that have been made already."""
+    if kind == "transfer":
+        return in_double(other, cases[0].xp), cases
     if hasattr(other, "on_backend"):
         other = other.on_backend(cases[0].xp, np.dtype(np.float64))
     if kind == "map":

@@ -15,7 +15,7 @@ from minilift.checks.losses import draw_targets
 from minilift.checks.maps import design_matrix, samples_left_out
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient, tried
 from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
-from minilift.checks.transfers import smooth_at
+from minilift.checks.transfers import move, smooth_at
 from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select
@@ -359,6 +359,8 @@ def net_case(net, backend, rng, label, n, parameters):
     """Return one case of a network; points too near a kink of a transfer are drawn again."""
     net = double_net(net, backend)
     y = draw_targets(net.loss_function, rng, n, net.shapes[-1][0])
+    for norm in net.norms if parameters != "own" else ():
+        move(norm.scale_shift)
     for _ in range(100):
         if parameters != "own":
             net.theta = random_theta(net, rng, dead=parameters == "dead")

@@ -167,9 +167,10 @@ def rests_are_stationary(thing, case):
     values, names = rest_of(case)
     names = with_slopes(case, names)
     only_if(names, "whole numbers have no slopes")
-    if not thing.descends and (linear := multipliers(case)) and not set(linear) & set(names):
-        return nothing_of([f"the energy is linear in {linear[0]}, a multiplier, which the sweep never changes: no dual "
-                           "step"], "the energy is stationary in a multiplier too")
+    linear = [] if thing.descends else multipliers(case)
+    if restraints := [name for name in linear if not set(linear) & set(names) and restrains(case, name, names)]:
+        return nothing_of([f"the energy is linear in {restraints[0]}, a multiplier, which the sweep never changes: no "
+                           "dual step"], "the energy is stationary in a multiplier too")
     if values is None:
         reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
@@ -260,6 +261,27 @@ def multipliers(case):
 
     return [name for name, value in case.values.items() if np.ndim(value) and isinstance(value, np.ndarray)
             and not whole(value) and is_linear(name)]
+
+
+def restrains(case, name, moved):
+    """Whether what an array multiplies in the energy, in which it is linear, is a constraint on what a sweep moves.
+
+    That is affine in the moved arrays, as x − z is, and not one of them itself: such an array is data, b in ⟨b, x⟩ say.
+    """
+    def held(values):
+        x, template = vector(values[name]), [values[name]]
+        here = case.energy(values)
+        return np.array([case.energy({**values, name: filled(template, x + unit)[0][0]}) - here
+                         for unit in np.eye(len(x))])
+
+    after = {**case.values, **{other: swept(case, case.values)[0][other] for other in moved}}
+    halfway = {other: filled([case.values[other]], (vector(case.values[other]) + vector(after[other])) / 2)[0][0]
+               for other in moved}
+    begin, end, between = held(case.values), held(after), held({**case.values, **halfway})
+    if not np.allclose(begin + end, 2 * between, 1e-6, 1e-6):
+        return False
+    return not any(len(vector(after[other])) == len(end) and np.linalg.matrix_rank(
+        np.stack([vector(after[other]), end]), tol=1e-6 * np.max(abs(end), initial=1e-9)) < 2 for other in moved)
 
 
 def kept_sums(case, name):

@@ -43,6 +43,8 @@ from minilift.checks.numeric import (
 )
 from minilift.checks.report import SINGLE, Finding, claim, nothing_of, only_if, worst_of
 from minilift.layers.normalization import BatchNorm
+from minilift.support.arguments import is_floating
+from minilift.support.backend import array_module
 
 NOT_ELEMENTWISE = "not elementwise: its adjoint is checked instead"
 NOT_LINEAR = "it is not linear in g: clipped, or masked by the sign of g"
@@ -69,7 +71,7 @@ class TransferCase(Case):
 
 def transfer_cases(sigma, rng, xp, shape=None):
     """Return a transfer and random problems for it: a batch of one, one unit, saturated and dead units."""
-    sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
+    sigma = in_double(sigma, xp)
     # a transfer that draws random numbers, or keeps something for its adjoint, may be elementwise without a derivative
     elementwise = getattr(sigma, "elementwise", False) and hasattr(sigma, "derivative")
     case, cases, shapes = Case("", xp), [], [(3,), (1,), (4,)]
@@ -87,6 +89,25 @@ def transfer_cases(sigma, rng, xp, shape=None):
             g = rng.standard_normal(case.apply(sigma, z, training)[0].shape)
             cases.append(TransferCase(label, xp, z, rng.standard_normal(z.shape), g, training, elementwise))
     return sigma, cases
+
+
+def in_double(sigma, xp):
+    """Return a transfer in float64 on a backend, with its own parameters elsewhere than where training begins.
+
+    A mistake may not show where they are all ones or zeros.
+    """
+    sigma = sigma.on_backend(xp, np.dtype(np.float64)) if hasattr(sigma, "on_backend") else sigma
+    if is_floating(getattr(sigma, "scale_shift", None)):
+        moved = tried(copy.deepcopy, sigma)
+        sigma = sigma if moved is None else moved
+        move(sigma.scale_shift)
+    return sigma
+
+
+def move(own):
+    """Move a transfer's own parameters: by up to a third of their size, the same way each time, and up."""
+    shares = array_module(own).asarray(np.random.default_rng(13).uniform(-1, 1, own.shape))
+    own += own * shares / 3 + abs(shares) / 10
 
 
 def transfer_shapes(sigma):

@@ -221,3 +221,40 @@ def test_where_sums_stay_a_stationary_point_is_still_asked_for():
     report = ml.verify(ml.Decreases(lambda p, c: c @ p, lambda p, c: {"p": 0.5 * p + 0.5 / len(p)}, lambda rng: {
         "p": np.array([0.2, 0.3, 0.5]), "c": rng.standard_normal(3)}, descends=False))
     assert any("not stationary in p" in check.reason for check in report.failures), report
+
+
+# ---- multipliers, and data in which an energy is linear
+
+
+def quadratic(x, H, c):
+    return x @ H @ x / 2 - c @ x
+
+
+def heavy_ball(x, v, H, c):
+    v = 0.8 * v - (H @ x - c) / np.trace(H)
+    return {"x": x + v, "v": v}
+
+
+def spd(rng):
+    B = rng.standard_normal((4, 6))
+    return {"x": rng.standard_normal(4), "v": rng.standard_normal(4), "H": B @ B.T / 6 + 0.1 * np.eye(4),
+            "c": rng.standard_normal(4)}
+
+
+def with_multiplier(x, z, u, b):
+    return square(x - b) + abs(z).sum() + u @ (x - z) + square(x - z)
+
+
+def without_dual_step(z, u, b):
+    x = (2 * b - u + 2 * z) / 4
+    v = x + u / 2
+    return {"x": x, "z": np.sign(v) * np.maximum(abs(v) - 0.5, 0)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_data_in_which_the_energy_is_linear_are_no_multiplier(seed):
+    """H and c are data: what H multiplies is a square, and what c multiplies is x itself; x − z is a constraint."""
+    assert ml.verify(ml.Decreases(quadratic, heavy_ball, spd, descends=False), seed=seed).passed
+    claim = ml.Decreases(with_multiplier, without_dual_step, draw(x=normal(4), z=normal(4), u=normal(4), b=normal(4)),
+                         descends=False)
+    assert "linear in u, a multiplier, which the sweep never changes" in reasons(ml.verify(claim, seed=seed))

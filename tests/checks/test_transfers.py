@@ -745,3 +745,45 @@ def test_a_trained_parameter_that_no_network_takes_is_no_parameter():
     tells("scale_shift", "off by", OtherName())
     with pytest.raises(TypeError, match="scale_shift"):
         ml.Network([ml.Linear(2, 3), OtherName(), ml.Linear(3, 2)])
+
+
+class Gain(ml.Transfer):
+    """z over its root mean square, times a gain, which begins at 1."""
+
+    def __init__(self, projects_gained=True):
+        self.scale_shift, self.projects_gained = np.ones((1, 4)), projects_gained
+
+    @property
+    def parameters(self):
+        return [self.scale_shift]
+
+    def on_backend(self, xp, dtype):
+        own = Gain(self.projects_gained)
+        own.scale_shift = xp.array(self.scale_shift, dtype=dtype)
+        return own
+
+    def apply(self, z, training=False, rng=None):
+        size = np.sqrt((z * z).mean(axis=-1, keepdims=True))
+        return self.scale_shift[0] * z / size, (z / size, size)
+
+    def adjoint(self, z, a, aux, g):
+        normal, size = aux
+        gained = self.scale_shift[0] * g
+        projected = gained if self.projects_gained else g
+        return (gained - normal * (projected * normal).mean(axis=-1, keepdims=True)) / size
+
+    def gradients(self, aux, g):
+        return [(g * aux[0]).reshape(-1, 4).sum(axis=0, keepdims=True)]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a network"])
+def test_a_mistake_that_the_first_values_of_parameters_hide_is_found(inside):
+    """Where all gains are 1 the signal is the same with and without them."""
+    def thing(**options):
+        gain = Gain(**options)
+        return ml.Network([ml.Linear(3, 4), gain, ml.Linear(4, 2)], ml.SquaredError()) if inside else gain
+
+    right, wrong = thing(), thing(projects_gained=False)
+    assert ml.verify(right).passed
+    assert any("adjoint" in check.claim or "gradients" in check.claim for check in ml.verify(wrong).failures)
+    assert np.array_equal((right.layers[1] if inside else right).scale_shift, np.ones((1, 4)))  # they are not moved
