@@ -47,7 +47,7 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("argmax", "argmin"), ("var", "std"), ("sin", "cos"), ("sinh", "cosh"), ("tanh", "tan", "sinh"),
          ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
-         ("sqrt", "square"), ("norm", "square"))  # within a group, each may be mistaken for another
+         ("sqrt", "square"), ("norm", "square"), ("tile", "repeat"))  # within a group, each may be mistaken for another
 UFUNCS = ("add", "multiply", "maximum", "minimum")  # whose methods are exchanged too: np.add.outer
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
 OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be factors, or terms, elsewhere
@@ -369,6 +369,8 @@ def of_block(holder, field, block, operands, runs):
         for part, name, k, node in () if is_definition else parts_of(statement):
             if isinstance(node, ast.Subscript) and is_set(node):
                 yield from of_expression([statement], node, "slice", None, node.slice, operands, top=False)
+                yield from (Edit(2, statement.lineno, [statement], node, "slice", None, cut)
+                            for cut in other_ends(node.slice))
             elif isinstance(node, ast.expr) and name != "annotation":
                 yield from of_expression([statement], part, name, k, node, operands)
         for each in [statement, *getattr(statement, "handlers", ())]:
@@ -414,9 +416,9 @@ def of_statement(holder, field, index, statement, operands):
         yield edit(2, ast.Assign([statement.target], value))
         if is_added(statement):
             yield edit(3, added_at(statement))
-        for name, cut in itertools.product(operands.arguments, (":-1", "1:") if isinstance(target, ast.Name) else ()):
-            if any(has_name(node, name) for node in ast.walk(value)):
-                yield edit(4, Mapped(cut_to((target.id, name), cut)).visit(copy.deepcopy(statement)))
+        beside = [name for name in operands.arguments if any(has_name(node, name) for node in ast.walk(value))]
+        for name, cut in itertools.product([None, *beside], (":-1", "1:") if isinstance(target, ast.Name) else ()):
+            yield edit(4, Mapped(cut_to((target.id, name), cut)).visit(copy.deepcopy(statement)))
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and not isinstance(
             target := statement.targets[0], ast.Tuple):
         yield edit(3, ast.AugAssign(target, ast.Add(), value))
@@ -857,6 +859,8 @@ def of_subscript(node):
 
 def other_ends(cut):
     """Yield a slice one place later or earlier; and for a slice open at one end, one that is open at the other."""
+    if isinstance(cut, ast.Slice) and cut.step is not None and cut.upper is None:
+        yield ast.Slice(cut.lower, ast.Constant(-1), cut.step)  # every other one, but not the last
     if not isinstance(cut, ast.Slice) or cut.step is not None or (cut.lower is None and cut.upper is None):
         return
     for step in (1, -1):

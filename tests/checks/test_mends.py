@@ -557,6 +557,19 @@ def pendulum_slope(q):
     return out
 
 
+def simpson(c):
+    w = np.ones(9)
+    w[1::2] = 4
+    w[2::2] = 2  # the last one, too
+    return (w * np.polyval(c, np.linspace(0, 1, 9))).sum() / 24
+
+
+def decayed(theta):
+    d = theta.copy()
+    d *= 0.9  # the last row, too
+    return d
+
+
 def saturated(z):
     return np.where(abs(z) < 2.75, z, 2.57 * np.sign(z))
 
@@ -697,6 +710,12 @@ MENDED = {
         [0.4, 0.4, 0.0]), draw=draw(X=normal(6, 3))), {}, "+ [0.0]", "<lambda>"),
     "a term on one side of a kink": (ml.Argmin(penalised, either_side, "z", draw(
         z=normal(6, 3), a=normal(6, 3), phi=normal(6, 3))), {}, "* a ** 2", "either_side"),
+    "every other one, but not the last": (ml.Equal(simpson, lambda c: np.polyval(np.polyint(c), 1.0), draw=draw(
+        c=normal(4))), {}, "w[2:-1:2] = 2", "simpson"),
+    "a cut of what is changed": (ml.Equal(decayed, lambda theta: np.vstack([0.9 * theta[:-1], theta[-1:]]), draw=draw(
+        theta=normal(4, 2))), {}, "d[:-1] *= 0.9", "decayed"),
+    "repeated one by one, not as a whole": (ml.Equal(lambda b: np.repeat(b, 3), lambda b: np.concatenate([b, b, b]),
+                                                     draw=draw(b=normal(4))), {}, "np.tile(b, 3)", "<lambda>"),
     "a setting squared": (ml.Equal(lambda r: r / (3.0 + r * r), lambda r: r / (3.0 * RHO * RHO + r * r), draw=draw(
         r=normal(5))), {}, "RHO ** 2", "<lambda>"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
