@@ -21,7 +21,8 @@ ROW = re.compile(r"^\| \[(\d\d) ([^]]*)\]\((\w+)\.ipynb\)[^|]*\| (\d+) \|", re.M
 MATH_OR_CODE = re.compile(r"\$\$.*?\$\$|\$.*?\$|`.*?`", re.S)
 SENTENCE_END = re.compile(r"""(?:(?<=[.?!])|(?<=[.?!][")]))(?<!Fig\.)(?<!e\.g\.)\s+(?=[A-Z*("])""")
 OPEN = re.compile(r"^## Exercise (\d+\.\d+) \(open\): (.*)$", re.M)
-FOLDED = re.compile(r"(?s)<details>.*?</details>\n?")
+FOLDED = re.compile(r"(?s)<details><summary>Hint.*?</details>\n?")
+FOLD = re.compile(r"<details><summary>(.*?)</summary>|</details>")
 QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
 SCORE = re.compile(r"^- (\d+): (.*)$", re.M)
 KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", re.M | re.S)
@@ -220,8 +221,8 @@ def slides(notebook):
 
 
 def blocks(source):
-    """Return the parts of a cell under headings, as pairs (heading or "", text), without folded hints."""
-    parts = re.split(r"(?m)^(?=#{1,2} )", FOLDED.sub("", source))
+    """Return the parts of a cell under headings, as pairs (heading or "", text), without hints, all else unfolded."""
+    parts = re.split(r"(?m)^(?=#{1,2} )", FOLD.sub(r"\1", FOLDED.sub("", source)))
     return [re.fullmatch(r"(?s)(?:#{1,2} (.*?)(?:\n|$))?(.*)", part).groups() for part in parts if part.strip()]
 
 

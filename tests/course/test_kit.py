@@ -241,6 +241,18 @@ def test_a_long_list_goes_on_on_the_next_slide():
     assert [re.findall(r"item \d", part) for part in shown] == [["item 0"], ["item 1"], ["item 2"]]
 
 
+@needs_pages
+def test_slides_show_what_is_written_out_after_an_exercise_and_no_hint():
+    text = kit.slides({"cells": [cell("markdown", "# One\n\nIt begins.\n\n## Two\n\n"
+                                      "<details><summary>Hint 1: idea</summary>\n\nsecret\n\n</details>\n"
+                                      "<details><summary>Written out (after 1.1)</summary>\n\n"
+                                      "$$ x = y \\tag{1.1} $$\n\n</details>\n")]})
+    shown = re.sub('(?s)<div class="notes">.*?</div>', "", text)
+    assert "Written out (after 1.1)" in shown
+    assert "(1.1)" in shown.partition("Written out")[2]
+    assert not re.search("secret|<details>|<summary>", text)
+
+
 def test_sentences_are_cut_at_their_ends_alone():
     assert kit.sentences("See Fig. 2, e.g. $a. B$ here. Then `x. Y`! **So.** It ends.") == \
         ["See Fig. 2, e.g. $a. B$ here.", "Then `x. Y`!", "**So.** It ends."]

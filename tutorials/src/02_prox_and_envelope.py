@@ -29,7 +29,8 @@ teach.versions()
 # %% [markdown]
 # ## Two definitions
 #
-# Notebook 01 had a step that neither raises the loss nor goes far. Its destination is the **prox** of $f$ at $v$,
+# Notebook 01 had a step that lowers a loss but pays $\frac{1}{2\tau}\|x - x_k\|^2$ for the way. Its destination is the
+# **prox** of $f$ at $v$,
 #
 # $$ \mathrm{prox}_{\tau f}(v) = \arg\min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2, \tag{2.1} $$
 #
@@ -104,7 +105,7 @@ def brute_prox(f, v, tau, grid):
     return grid[np.argmin(f(grid) + (grid - v[:, None]) ** 2 * tau / 2, axis=1)]
 
 # %% [markdown]
-# The envelope (2.2) at the points that `brute_prox` finds, for all three functions:
+# The envelope (2.2) at the points that `brute_prox` finds:
 
 # %%
 def envelope(f, v, tau):
@@ -134,7 +135,7 @@ for tau in (0.3, 0.7, 4.0):
                 v**2 / (2 + 2 * tau), 1e-6)
 
 # %% [markdown]
-# And where is an envelope lowest?
+# Where is an envelope lowest?
 
 # %%
 for name in ("|u|", "(u² − 1)²/4"):
@@ -147,7 +148,8 @@ for name in ("|u|", "(u² − 1)²/4"):
 
 # %% [markdown]
 # Where $f$ is: at a minimiser of $f$ both terms of (2.2) are as small as they can be, with $u = v$; anywhere else
-# either the first is larger or $u \ne v$. So $f$ and its envelope have the same least value and the same minimisers.
+# either the first is larger or $u \ne v$. So, if $f$ has a minimiser, $f$ and its envelope have the same least value and
+# the same minimisers.
 
 # %% [markdown]
 # ## Predict
@@ -197,7 +199,7 @@ teach.show(fig, "Six panels. Top: where the prox sends v, for three τ; |u| has 
            "prox jumps.")
 
 # %% [markdown]
-# In the top row $|u|$ collects a whole interval of points at its kink. The double well pulls points towards its wells;
+# Top row: $|u|$ collects a whole interval of points at its kink. The double well pulls points towards its wells;
 # for $\tau = 4$ none of the points drawn goes to the middle. The logistic loss has a slope between 0 and 1 and so moves
 # points to the left by less than $\tau$: by how much at the two ends?
 
@@ -213,7 +215,7 @@ print(f"double well, τ = 4: none of these {len(v)} points goes nearer to 0 "
 # %% [markdown]
 # ## From definition to formula
 #
-# At a minimiser $u$ of (2.1) the objective's slope vanishes: $f'(u) + (u - v)/\tau = 0$. With a kink, 0
+# At a minimiser $u$ of (2.1) the slope vanishes: $f'(u) + (u - v)/\tau = 0$. With a kink, 0
 # must lie *between* the slopes from the left and from the right. Both conditions read
 #
 # $$ \frac{v - u}{\tau} \in \partial f(u), \tag{2.3} $$
@@ -541,10 +543,11 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 # would descend an energy with the loss's envelope in place of the loss (ProxProp §4.2.1; notebook 04).
 
 # %% [markdown]
-# ## Exercise 2.4 (break it): make a prox jump
+# ## Exercise 2.4 (break it): make a prox jump by 1
 #
-# For non-convex $f$ law (2.6) may fail. For the double well find a $\tau$ and two points, at most 0.01 apart, whose
-# proxes lie at least 1 apart. Then say, on paper, for which $\tau$ there can be no jump at all.
+# For non-convex $f$ law (2.6) may fail. For the double well find the $\tau$ at which its prox jumps by 1, and two points,
+# at most 0.01 apart, whose proxes lie that far apart (to 2 %). Then say, on paper, for which $\tau$ there can be no jump
+# at all.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -559,14 +562,16 @@ teach.show(fig, "Explicit and implicit steps on softmax cross-entropy from "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `v_left, v_right = -0.005, 0.005`
+# `tau_jump = ...`: where, beside 0, does the slope of the second hint vanish?
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 2.4
 # <solution v_left, v_right, tau_jump>
-v_left, v_right, tau_jump = -0.005, 0.005, 4.0
+# The slope vanishes at u = ±√(1 − 1/τ), real for τ > 1: a jump of 1 has
+# 1 − 1/τ = 1/4. For τ ≤ 1 there is no jump.
+v_left, v_right, tau_jump = -0.001, 0.001, 4 / 3
 # </solution>
 
 # %% tags=["check"]
@@ -578,11 +583,15 @@ v_left, v_right, tau_jump = -0.005, 0.005, 0.9
 
 # %% tags=["mistake"]
 # says: same side of 0
-v_left, v_right, tau_jump = 0.001, 0.006, 4.0
+v_left, v_right, tau_jump = 0.001, 0.006, 4 / 3
 
 # %% tags=["mistake"]
 # says: a small one
 v_left, v_right, tau_jump = -0.005, 0.005, 1.2
+
+# %% tags=["mistake"]
+# says: a wide one
+v_left, v_right, tau_jump = -0.005, 0.005, 4.0
 
 # %% [markdown]
 # A function is *$\rho$-weakly convex* if $f + \frac{\rho}{2}\|\cdot\|^2$ is convex; the double well is,

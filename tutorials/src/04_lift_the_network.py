@@ -283,7 +283,7 @@ def gradients(l, theta, a, z, Y, gamma, rho):
     return -da, -dz
 
 # %% [markdown]
-# Written out:
+# <details><summary>Written out (after Exercise 4.2)</summary>
 #
 # $$ \frac{\partial E}{\partial a_l} = \frac{\partial E}{\partial \varphi_{l+1}} W_{l+1}^T
 #    - \gamma\,(\sigma(z_l) - a_l), \tag{4.5} $$
@@ -291,7 +291,9 @@ def gradients(l, theta, a, z, Y, gamma, rho):
 # $$ \frac{\partial E}{\partial z_l} = \gamma\,\sigma'(z_l)\odot(\sigma(z_l) - a_l)
 #    - \rho\,(\varphi_l - z_l). \tag{4.6} $$
 #
-# Check both for $l = 2$, at the point off the forward pass:
+# </details>
+#
+# Check both for $l = 2$, off the forward pass:
 
 # %%
 gap = np.tanh(noisy_z[2]) - noisy_a[2]
@@ -488,9 +490,9 @@ for l in (1, 2, 3):
 change = "falls" if raised[3] < 0.5 else "stays about the same"
 change = "rises" if raised[3] > 2 else change
 teach.reveal(prediction, change,
-             f"From {before:.1e} to {after:.1e}; the factors of the steps in "
-             f"θ_3, θ_2, θ_1 are {raised[3]:.0f}, {raised[2]:.0f}, "
-             f"{raised[1]:.0f}.")
+             f"The term goes from {before:.1e} to {after:.1e}; the factors of "
+             f"the steps in θ_3, θ_2, θ_1 are {raised[3]:.0f}, "
+             f"{raised[2]:.0f}, {raised[1]:.0f}.")
 
 # %% [markdown]
 # Plot all terms along the sweep, each once its gap is open:
@@ -592,13 +594,14 @@ def discrepancy(a, W, g, tau):
     return -check.library_discrepancy(a, W, g, tau)
 
 # %% [markdown]
-# So the discrepancy is
+# <details><summary>Written out (after Exercise 4.4)</summary>
 #
 # $$ \theta_l^{\text{wrong}} - \theta_l^{+} = \tau\,\tilde a^T g\, W^TW + \tau^2\, [gW^T\ \ 0]^T g\,(I - W^TW).
 #    \tag{4.8} $$
 #
-# Its first term is of first order in $\tau$, as the step itself is: **the relative error does not vanish as
-# $\tau \to 0$**, unless $\tilde a^T g\,W^TW = 0$.
+# </details>
+#
+# Check its two terms:
 
 # %%
 signal = (z[2] - literal.z[2]) / tau  # ∂J/∂z_2, as the half step has it
@@ -606,14 +609,18 @@ W, a_tilde = theta[2][:-1], np.hstack([a[1], np.ones((len(Y), 1))])
 bent = signal - signal @ W.T @ W  # g (I − WᵀW)
 back = np.hstack([signal @ W.T, np.zeros((len(Y), 1))])  # [gWᵀ 0]
 for t in (0.1, 10.0):
-    teach.holds(f"its two terms, τ = {t:g}, over τ",
+    teach.holds(f"discrepancy over τ, τ = {t:g}",
                 discrepancy(a[1], W, signal, t) / t,
                 a_tilde.T @ (signal - bent) + t * back.T @ bent)  # (4.8)
 
 # %% [markdown]
-# To first order the wrong step is $-\tau\,\tilde a^T g\,(I - W^TW)$. Where the largest singular value $\|W\|$ is
-# above 1, so that $I - W^TW$ has a negative eigenvalue, it may point uphill. Scale $W$, keeping $a$ and $g$, and
-# measure the discrepancy and the cosine between the wrong and the right step.
+# ## Predict
+#
+# Relative to the step $\tau\nabla J$: as $\tau \to 0$, does the discrepancy (a) vanish like $\tau$, (b) level off,
+# (c) grow?
+
+# %% tags=["predict"]
+vanishes = None  # "a", "b" or "c"
 
 # %%
 taus, directions, relative = np.logspace(-3, 4, 30), {}, {}
@@ -628,16 +635,21 @@ for scale in (0.5, 1, 2, 4):
     directions[scale] = relative[scale][0], cosine
     print(f"{scale} W, of norm {scale * norm:.2f}: discrepancy over step as "
           f"τ → 0: {relative[scale][0]:.2f}, cosine {cosine:.2f}")
+fall = relative[1][4] / relative[1][0]  # while τ grows 9 times
+teach.reveal(vanishes, "a" if fall > 3 else "c" if fall < 1 / 3 else "b",
+             "The first term of (4.8) is of order τ, as the step itself is.")
 
 # %% [markdown]
-# Plot the discrepancy against $\tau$:
+# So **the relative error does not vanish as $\tau \to 0$**, unless $\tilde a^T g\,W^TW = 0$. To first order the wrong
+# step is $-\tau\,\tilde a^T g\,(I - W^TW)$. Where the largest singular value $\|W\|$ is above 1, so that $I - W^TW$ has
+# a negative eigenvalue, it may point uphill (cosines, printed for $W$ scaled and $a$, $g$ kept).
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
 for scale, color, line in ((0.5, "sky", "-."), (1, "blue", "-"),
                            (2, "orange", "--"), (4, "vermillion", ":")):
     ax.plot(taus, relative[scale], line, color=teach.COLORS[color],
-            label=f"{scale} W: {directions[scale][1]:.2f}")
+            label=f"{scale} W: {directions[scale][1]:.2f}".replace("-", "−"))
 ax.axhline(1, color="black", linewidth=0.8)
 ax.text(1e-3, 0.9, "as long as the step itself", ha="left", va="top",
         fontsize=8)

@@ -257,10 +257,14 @@ for l in (1, 2):
                 a_tilde[l].T @ (K + 3 * np.eye(N)))  # (5.3)
 
 # %% [markdown]
-# So $d$ has the form that backprop computes, $\tilde a^T g$, but with other signals:
+# So $d$ has the form that backprop computes, $\tilde a^T g$, but with other signals.
+#
+# <details><summary>Written out (after Exercise 5.2)</summary>
 #
 # $$ d = \tilde a^T U, \qquad U = (\tilde a\tilde a^T + \tfrac{1}{\tau_\theta}I)^{-1} g. \tag{5.4} $$
 #
+# </details>
+
 # %% [markdown]
 # ## What it does to the gradient
 #
@@ -342,8 +346,8 @@ cosines = {l: np.array([cosine(gradient[l], filtered(l, t)) for t in taus])
            for l in (1, 2)}
 last = cosines[2][-1]
 answer = "b" if last < 0 else "a" if last < 1e-3 else "c"
-teach.reveal(prediction, answer, f"It ends at {last:.3f}, the cosine of the "
-             "pseudo-inverse's step (5.6).")
+teach.reveal(prediction, answer, f"The cosine ends at {last:.3f}, that of "
+             "the pseudo-inverse's step (5.6).")
 
 # %% [markdown]
 # Is that so for other networks and batches?
@@ -404,7 +408,7 @@ limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])
 right.axhline(limit, color=teach.COLORS["grey"], ls=":",
               label="least squares (5.6), map 2")
 right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J",
-          ylim=(0, 1.02), title="from 1, the gradient's, to the fit's")
+          ylim=(0, 1.02), title="cosine to ∇J: from 1 to that of the fit")
 right.legend()
 teach.show(fig, "Left: contours of the local problem in one weight and bias; "
            "the path of the implicit step leaves along the gradient and bends "
@@ -429,7 +433,7 @@ teach.show(fig, "Left: contours of the local problem in one weight and bias; "
 # inequality in disguise.
 
 # %% [markdown]
-# Check on our map 2:
+# Check on map 2:
 
 # %%
 M, d = a_tilde[2].T @ a_tilde[2] + np.eye(len(theta[2])), filtered(2, 1.0)
@@ -455,8 +459,7 @@ teach.holds("each part of (5.7) is at most the one before", parts,
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\cos \ge 2\sqrt{\lambda_{\min}\lambda_{\max}}/(\lambda_{\min}+\lambda_{\max})$, for the *damped* matrix $M$, bias
-# included.
+# Divide (5.7) by $(\lambda_{\min} + \lambda_{\max})\|d\|\,\|Md\|$. The $\lambda$ are those of the *damped* $M$, bias included.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -496,7 +499,7 @@ def cosine_bound(a, tau_theta):
     return 2 * np.sqrt(s[0] * s[-1]) / (s[0] + s[-1])
 
 # %% [markdown]
-# Now compare 100 draws of a network, a batch and $\tau_\theta$, each with its own bound.
+# Compare 100 draws of a network, a batch and $\tau_\theta$, each with its own bound.
 
 # %%
 found, bounds, tau_draws = [], [], 10 ** rng.uniform(-3, 3, 100)
@@ -518,7 +521,7 @@ print(f"for τ_θ above 400: cosines {cosines_far.min():.2f} to "
       f"{cosines_far.max():.2f}, bounds down to {bounds[far].min():.2f}")
 
 # %% [markdown]
-# How close to their bounds are they?
+# How close are they?
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 3.1))
@@ -576,7 +579,7 @@ for name, (losses, size) in lines.items():
                 color=teach.COLORS[looks[name][0]],
                 label=name.replace("τ_θ", r"ProxProp, $\tau_\theta$"))
 axes[0].set(xscale="log", xlabel="τ", ylabel="J(θ − τ d)",
-            title="against the step size", ylim=(1.4, 4.2))
+            title="against the step size (seed 0)", ylim=(1.4, 3.4))
 axes[1].set(xscale="log", xlabel="‖τ d‖",
             title="against the length of the step", xlim=(1e-2, 1e2))
 axes[0].legend()
@@ -587,7 +590,7 @@ teach.show(fig, "J along the four directions, only hidden maps moved; all "
            "lengths of 3 and 15.")
 
 # %% [markdown]
-# Repeat this for three seeds of network and batch:
+# Repeat this for three seeds:
 
 # %%
 found, at = {name: [] for name in choices}, {name: [] for name in choices}
@@ -645,7 +648,8 @@ for name in choices:
 #
 # In exact arithmetic $M^{-1}\nabla J$ and the $d$ of (5.4) are equal. Find $N$, $n$ (1 to 100) and $\tau_\theta$
 # such that for random $a$ and $g$ the sample-space form in float64 has a relative error above $10^{-8}$, while the form
-# $M^{-1}\nabla J$ stays below $10^{-10}$ (medians of seven draws, the same for every `SEED`).
+# $M^{-1}\nabla J$ stays below $10^{-10}$ (medians of seven draws, the same for every `SEED`). `samples` is $N$, `inputs`
+# is $n$, `large_tau` is $\tau_\theta$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -687,7 +691,7 @@ samples, inputs, large_tau = 40, 5, 1e3
 samples, inputs, large_tau = 4000, 5, 1e10
 
 # %% [markdown]
-# On our two maps, for 18 $\tau_\theta$ up to $6\cdot10^7$, compare plain solves with either matrix and the filter
+# On our maps, for 18 $\tau_\theta$ up to $6\cdot10^7$, compare plain solves with either matrix and the filter
 # (5.5), which needs neither.
 
 # %%
@@ -759,8 +763,8 @@ print(report.summary())
 
 # %% [markdown]
 # The step still leads downhill (over all maps together: the last can hide a wrong sign) and vanishes where $\nabla J$
-# does (claims that hold, above): only the equation fails. The reason printed is a mistake that, made on purpose, gives
-# the same wrong numbers. Find the line; then ask `report.mends`.
+# does: only the equation fails. The reason printed is a known mistake that reproduces these wrong numbers. Find the line;
+# then print `report.mends`, edits of the code that put it right.
 
 # %% [markdown]
 # ## Exercise 5.5 (open): twice the batch

@@ -365,7 +365,7 @@ def prox_of(v, y, tau):
 
 
 def jump(answer, seed):
-    """Exercise 2.4: two near points that the prox of the double well sends far apart."""
+    """Exercise 2.4: the τ at which the double well's prox jumps by 1, and two near points that it sends that far."""
     grid = np.linspace(-3, 3, 6001)
 
     def double_well(u):
@@ -381,7 +381,7 @@ def jump(answer, seed):
         v, w, tau = (float(part) for part in found)
         yield Claim("τ > 0", beyond(1e-6 - tau), 1e-9)
         yield Claim("|v − w| ≤ 0.01 (excess)", beyond(abs(v - w) - 0.01), 1e-12)
-        yield Claim("their proxes lie at least 1 apart (shortfall)", beyond(1 - np.ptp(sent(found))), 2e-3)
+        yield Claim("their proxes lie 1 apart, to 2 % (excess)", beyond(abs(np.ptp(sent(found)) - 1) - 0.02), 2e-3)
 
     def mistakes(found):
         v, w, tau = (float(part) for part in found)
@@ -393,7 +393,10 @@ def jump(answer, seed):
         yield v == w, "these are one point: it has one prox"
         yield tau <= 1, "for this τ there is one minimum: which curvature has the objective at 0?"
         yield v * w > 0, "both points lie on the same side of 0, and go to the same well"
-        yield tau < 4 / 3, f"there is a jump, but a small one, of {np.ptp(sent(found)):.2f}: what does τ do to it?"
+        width = np.ptp(sent(found))
+        wells = "at v = 0, how far apart are the objective's two minima?"
+        yield width < 1, f"there is a jump, but a small one, of {width:.2f}: {wells}"
+        yield width > 1, f"there is a jump, but a wide one, of {width:.2f}: {wells} (The two points add a little.)"
 
     return check("2.4", answer, claims, mistakes)
 
