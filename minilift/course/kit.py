@@ -22,6 +22,7 @@ MATH_OR_CODE = re.compile(r"\$\$.*?\$\$|\$.*?\$|`.*?`", re.S)
 SENTENCE_END = re.compile(r"""(?:(?<=[.?!])|(?<=[.?!][")]))(?<!Fig\.)(?<!e\.g\.)\s+(?=[A-Z*("])""")
 OPEN = re.compile(r"^## Exercise (\d+\.\d+) \(open\): (.*)$", re.M)
 FOLDED = re.compile(r"(?s)<details>.*?</details>\n?")
+WRITTEN_OUT = re.compile(r"(?s)<details><summary>Written out.*?</summary>\n*(.*?)</details>\n?")
 QUESTION = re.compile(r"^\d+\. (.*)\n((?:   - \[.\] .*\n)+)   > (.*)$", re.M)
 SCORE = re.compile(r"^- (\d+): (.*)$", re.M)
 KIND = re.compile(r"^## ([^\n]*)\n<!-- words: ([^\n]*) -->\n(.*?)(?=^## |\Z)", re.M | re.S)
@@ -220,8 +221,11 @@ def slides(notebook):
 
 
 def blocks(source):
-    """Return the parts of a cell under headings, as pairs (heading or "", text), without folded hints."""
-    parts = re.split(r"(?m)^(?=#{1,2} )", FOLDED.sub("", source))
+    """Return the parts of a cell under headings, as pairs (heading or "", text), without folded hints.
+
+    What an exercise asks for, written out and folded after it, is unfolded: a slide comes after the exercise.
+    """
+    parts = re.split(r"(?m)^(?=#{1,2} )", FOLDED.sub("", WRITTEN_OUT.sub(r"\1", source)))
     return [re.fullmatch(r"(?s)(?:#{1,2} (.*?)(?:\n|$))?(.*)", part).groups() for part in parts if part.strip()]
 
 
