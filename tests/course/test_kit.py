@@ -232,6 +232,13 @@ def test_slides_hold_what_a_lecture_needs_and_no_solution():
     assert not re.search("secret|Hidden|teach.holds|https?:(?!//www.w3.org)", text)
 
 
+def test_slides_unfold_what_is_written_out_after_an_exercise_and_no_hint():
+    source = ("<details><summary>Written out (after Exercise 1.1)</summary>\n\nSo it is.\n\n</details>\n\nThen.\n"
+              "<details><summary>Hint 1: idea</summary>\n\nHidden.\n\n</details>\n")
+    (_, text), = kit.blocks(source)
+    assert text.split() == ["So", "it", "is.", "Then."]
+
+
 @needs_pages
 def test_a_long_list_goes_on_on_the_next_slide():
     items = [f"- item {k}: " + "word " * 60 for k in range(3)]

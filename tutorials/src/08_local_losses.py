@@ -436,7 +436,7 @@ print("share of its local loss that each layer is left with at T = 128:",
       *(f"{share:.2f}" for share in shares))
 
 # %% [markdown]
-# Layer 2's local loss, and the network's loss:
+# Layer 2's local loss, and the network's:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
@@ -556,7 +556,7 @@ def bregman(f, z, w):
 #
 # </details>
 #
-# Its curvature in $z$ is $f'(z) \ge 0$: convex.
+# The curvature of $D_F$ in $z$ is $f'(z) \ge 0$: convex.
 
 # %% [markdown]
 # Put $D_F$ in place of the square in (8.1). The optimality condition $G + \frac1\gamma(f(Z) - f(Z_l)) = 0$ gives the
@@ -723,7 +723,7 @@ def largest_gamma(f, z, g):
                              f.forward(z) - low)[g != 0] / abs(g[g != 0]))
 
 # %% [markdown]
-# Our layers' limits:
+# The limits:
 
 # %%
 limits = {l: largest_gamma(block.f, block.z, block.g)
