@@ -7,7 +7,7 @@
 # **Afterwards you can**
 # 1. take the best step along a gradient, unit by unit (Exercise 6.1);
 # 2. write conjugate gradients for a whole layer, without its matrix (Exercise 6.2);
-# 3. bound the number of steps by eigenvalues, and make float64 take more than $n$ (Exercises 6.3 and 6.5);
+# 3. bound the number of steps by eigenvalues, and make float64 take more steps than unknowns (Exercises 6.3 and 6.5);
 # 4. carry the iteration over to sample space, where steps cost less if $N < 2n$ (Exercise 6.4);
 # 5. choose between a few steps and an exact solve by counting (Exercise 6.6).
 #
@@ -125,7 +125,7 @@ def first_step(M, b):
     return b / np.linalg.norm(M, 2)
 
 # %% [markdown]
-# On our layer, first the warm start, then the step:
+# First the warm start, and the slope in (6.1):
 
 # %%
 def dots(u, v):
@@ -144,8 +144,15 @@ d, way = np.random.default_rng(SEED).normal(size=(2, *b.shape))
 # no error in the difference of a quadratic's values but rounding
 teach.holds("slope of q by differences", (q(M, d + way) - q(M, d - way)) / 2,
             -dots(b - M @ d, way), 1e-10)  # (6.1)
+
+# %% [markdown]
+# Then the step:
+
+# %%
 cg1 = ml.solvers.conjugate_gradients(ml.maps.Gram(a), g, 1.0, steps=1).value
-teach.holds("cg1 of the library is this step", cg1, first_step(M, b))
+largest = abs(cg1).max()
+teach.holds("cg1 of the library is this step, over its largest entry",
+            cg1 / largest, first_step(M, b) / largest)
 teach.holds("no slope of q along b is left, over that at the start",
             dots(b, M @ cg1 - b) / dots(b, b), np.zeros(20), 1e-10)  # (6.2)
 
@@ -169,8 +176,7 @@ print(f"ten such steps: error {descent:.2f} of that at 0, in the norm of M")
 # %% [markdown]
 # So ProxProp with one step, cg1, *is* the gradient, with each unit's column scaled by an exact line search on the local
 # problem; as one vector it has a cosine of 0.794 to $\nabla J$.
-
-# %% [markdown]
+#
 # ## The next steps: do not undo the last
 #
 # At $\tau_\theta=1$ ten such steps, steepest descent, leave 0.47 of the error, ten CG steps 0.0025. CG searches along
@@ -353,14 +359,14 @@ for tau_theta in taus:
 
 # %% [markdown]
 # By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $<k$. The error is $d - d_k = (I - s(M)M)\,d$,
-# and $1 - s(\lambda)\lambda$ runs through the polynomials $P$ of degree $\le k$ with $P(0) = 1$. So
+# and $1 - s(\lambda)\lambda$ runs through the polynomials $\pi$ of degree $\le k$ with $\pi(0) = 1$. So
 #
-# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{P(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |P(\lambda)|
+# $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{\pi(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |\pi(\lambda)|
 #    \;\le\; 2\left(\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\right)^k, \qquad \kappa =
 #    \frac{\lambda_{\max}}{\lambda_{\min}}. \tag{6.6} $$
 #
-# In the last bound $P$ is the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$. The middle term
-# asks for less: a $P$ small on the *eigenvalues*. If the largest, $\lambda_1$, stands apart, a factor
+# In the last bound $\pi$ is the Chebyshev polynomial of the interval $[\lambda_{\min}, \lambda_{\max}]$. The middle term
+# asks for less: a $\pi$ small on the *eigenvalues*. If the largest, $\lambda_1$, stands apart, a factor
 # $1 - \lambda/\lambda_1$ removes it in one step, and $\kappa' = \lambda_2/\lambda_{\min}$ counts for the rest:
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le 2\left(\frac{\sqrt{\kappa'} - 1}{\sqrt{\kappa'} + 1}\right)^{k-1}. \tag{6.7} $$
@@ -426,7 +432,7 @@ at_the_end = errors[100.0][30]
 answer = min("abc",
              key=lambda c: abs(np.log10(at_the_end)
                                + {"a": 15, "b": 9, "c": 3}[c]))
-teach.reveal(prediction, answer, f"It is {at_the_end:.0e}.")
+teach.reveal(prediction, answer, f"The error is {at_the_end:.0e}.")
 
 # %% [markdown]
 # On paper $r_k$ is orthogonal to all $p_i$ with $i<k$, hence to $r_i$. In float64, at $\tau_\theta=100$, rounding
@@ -443,7 +449,7 @@ for k, largest in crossed.items():
     print(f"first {k} residuals: largest |cosine| of two {largest:.2g}")
 
 # %% [markdown]
-# Errors and bounds, with weaker damping to the right:
+# Errors and bounds:
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.8), sharey=True)
@@ -619,7 +625,7 @@ for tau_theta in taus:
                 1e-10)
 
 # %% [markdown]
-# Compare the directions with the gradient and the exact one:
+# To the gradient and the exact direction:
 
 # %%
 def cosine(u, v):
@@ -710,7 +716,7 @@ def sample_space_cg(K, g, beta, steps):
     return np.linalg.solve(K + beta * np.eye(len(K)), g)
 
 # %% [markdown]
-# First check (6.9):
+# Check (6.9):
 
 # %%
 K = a_tilde @ a_tilde.T
@@ -739,10 +745,11 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]],
 # %% [markdown]
 # ## Exercise 6.5 (break it): finite termination
 #
-# "CG ends by step $n$" is a theorem of exact arithmetic. Above, ten steps in sample space differed from ten in
-# $\theta$, forty did not: rounding leads along different paths to one solution. Find 16 positive eigenvalues, with
-# $\kappa\le10^4$, such that after 16 steps in float64 the error (in the norm of $M$) is still above 1 % (the median
-# over nine bases of eigenvectors, the same for every `SEED`, of the least error over five right-hand sides).
+# "CG ends after as many steps as there are unknowns" is a theorem of exact arithmetic. Above, ten steps in sample space
+# differed from ten in $\theta$, forty did not: rounding leads along different paths to one solution. Take dimension 16:
+# find 16 positive eigenvalues, with $\kappa\le10^4$, such that after 16 steps in float64 the error (in the norm of $M$)
+# is still above 1 % (the median over nine bases of eigenvectors, the same for every `SEED`, of the least error over five
+# right-hand sides).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -821,7 +828,7 @@ for kappa, color, mark in ((10, "black", "o"), (311, "blue", "s"),
             label=rf"float64, $\kappa$ = {kappa:g}", **look)
     ax.plot(range(1, 17), [ends[kappa, k] for k in range(1, 17)], ":",
             markevery=[14, 15], **look)
-ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8, label="k = n")
+ax.axvline(16, color=teach.COLORS["grey"], linewidth=0.8, label="k = 16")
 ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k",
        ylabel="relative error, norm of M",
        title="Solid: as computed. Dotted: orthogonality kept by force")
@@ -841,8 +848,8 @@ teach.show(fig,
 # $$ \underbrace{4Nnm\,k}_{\text{matrix-free}},\qquad \underbrace{N^2n + 2N^2m\,k}_{\text{sample space}},\qquad
 #    \underbrace{Nn^2 + 2n^2m\,k}_{\text{with } \tilde a^T\tilde a}. \tag{6.10} $$
 #
-# (In sample space $KP$ follows from $KR$, as $P$ does from $R$: one product a step, cheaper if $N < 2n$.) An exact
-# solve replaces $k$ by 1 and adds the inverse, by Cholesky's factor $N^3$ or $n^3$ to leading order.
+# (In sample space $KP$ follows from $KR$, as $P$ does from $R$: one product a step, cheaper if $N < 2n$.) An exact solve
+# costs what one step does, plus an inverse: by Cholesky's factor $N^3$ or $n^3$ operations, to leading order.
 
 # %%
 def prices(N, n, m, k):

@@ -230,14 +230,14 @@ def window(taus, losses, level):
 # ## What can widen a window
 #
 # Take a quadratic, with curvatures $\lambda \in [\mu, L]$ and $\kappa = L/\mu$. After $K$ explicit steps of
-# size $\tau$ a component's size is multiplied by $|1 - \tau\lambda|^K$. Call $\tau$ *usable* if this is at most
-# $\varepsilon$ for all components. Which $\tau$ are usable, and over how many decades?
+# size $\tau$ a component's size is multiplied by $|1 - \tau\lambda|^K$. Call $\tau$ *admissible* if this is at most
+# $\varepsilon$ for all components. Which $\tau$ are admissible, and over how many decades?
 
 # %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
 #
-# Derive the smallest and the largest usable $\tau$ on paper, and return both with $\log_{10}$ of their quotient,
-# the width. If no $\tau$ is usable, the smallest comes out above the largest, and the width below 0. Which of these
+# Derive the smallest and the largest admissible $\tau$ on paper, and return both with $\log_{10}$ of their quotient,
+# the width. If no $\tau$ is admissible, the smallest comes out above the largest, and the width below 0. Which of these
 # change the width: $\mu$ and $L$ doubled, $L$ alone halved, $K$ tripled? The cell after the check answers.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -299,7 +299,9 @@ def quadratic_window(mu, L, K, eps):
     return low, high, np.log(high / low)
 
 # %% [markdown]
-# With $r = \varepsilon^{1/K}$ *usable* means $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
+# <details><summary>Written out (after Exercise 7.3)</summary>
+#
+# With $r = \varepsilon^{1/K}$ *admissible* means $-r \le 1 - \tau\lambda \le r$ for each $\lambda$, so
 #
 # $$ \frac{1-r}{\mu} \le \tau \le \frac{1+r}{L}, \tag{7.4} $$
 #
@@ -307,7 +309,11 @@ def quadratic_window(mu, L, K, eps):
 #
 # $$ \log_{10}\frac{1+r}{1-r} - \log_{10}\kappa. \tag{7.5} $$
 #
-# The first term is set by $K$ and $\varepsilon$, the second by the problem. Each printed line after the first changes
+# The first term is set by $K$ and $\varepsilon$, the second by the problem.
+#
+# </details>
+#
+# Each printed line after the first changes
 # one term, or neither:
 
 # %%
@@ -368,8 +374,9 @@ edges = {name: quadratic_window(h(mu), h(L), K, eps)
 decades = {name: width for name, (low, high, width) in edges.items()}
 wider = decades["M⁻¹∇J"] - decades["∇J"]
 teach.reveal(widening, "a" if wider < 1e-9 else "b" if wider < 0.5 else "c",
-             f"By {wider:.2f} decades: κ falls from 10 to 5.5. Dividing by 10 "
-             f"gives {decades['∇J / 10'] - decades['∇J']:.2f}.")
+             f"It widens by {wider:.2f} decades: κ falls from 10 to 5.5. "
+             "Dividing by 10 widens it by "
+             f"{decades['∇J / 10'] - decades['∇J']:.2f}.")
 
 # %% [markdown]
 # Multiplying $d$ by $c$ multiplies $\mu$ and $L$ alike: $\kappa$ is unchanged. At given $K$ and $\varepsilon$ only a
@@ -427,10 +434,10 @@ runs = {name: np.array([[final_loss(method, tau, seed) for tau in taus]
 windows = {name: window(taus, losses, level) for name, losses in runs.items()}
 ratio = windows["ProxProp exact"][1] / windows["BackProp"][1]
 teach.reveal(factor, "a" if ratio < 3 else "b" if ratio <= 20 else "c",
-             f"It is {ratio:.0f}.")
+             f"The factor is {ratio:.0f}.")
 
 # %% [markdown]
-# All five windows, and how low the median seed gets:
+# The windows, and how low the median seed gets:
 
 # %%
 for name, (low, high, width) in windows.items():
@@ -439,8 +446,8 @@ for name, (low, high, width) in windows.items():
           f"decades; lowest loss {least:.4f}")
 
 # %% [markdown]
-# One panel per method, BackProp repeated in grey. A line is the median of three seeds, its band their range. A cross
-# means that a seed ended more than 5 % above the loss of guessing, or not finite.
+# One panel per method, BackProp in grey. A line is the median of three seeds, its band their range. A cross
+# means that a seed ended more than 5 % above the loss of guessing, or diverged.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.9), sharex=True, sharey=True)
@@ -454,14 +461,12 @@ for ax, (name, losses) in zip(axes, runs.items()):
     ax.plot(windows[name][:2], [4e-4] * 2, color=teach.METHODS[name][0],
             linewidth=6, solid_capstyle="butt")
     ax.set(xscale="log", yscale="log", ylim=(3e-4, 3), xlabel="τ",
-           title=f"{name}\n\n")
+           title=f"{name}\n")
 notes = ((0, 0.012, 0.9 * level, "level"), (0, 0.012, 5.5e-4, "usable:"),
          (1, 0.012, 0.04, "grey:\nBackProp"))
 for k, at, height, text in notes:
     axes[k].text(at, height, text, va="top", fontsize=8)
-for ax in axes:
-    ax.text(0, 1.12, "×: seed > 5 % above guessing", transform=ax.transAxes,
-            fontsize=8)
+fig.suptitle("×: a seed ended more than 5 % above guessing", fontsize=9)
 axes[0].set_ylabel(f"training loss after {EPOCHS} epochs")
 teach.show(fig, "Training loss against τ, one panel a method, BackProp "
            "repeated in grey. BackProp is below the level at τ = 0.2 and 0.5 "
@@ -502,7 +507,7 @@ shift = {name: float(hidden_ratios(method).mean())
          for name, method in methods.items()}
 left = np.log10(ratio * shift["ProxProp exact"]) / np.log10(ratio)
 teach.reveal(remains, "a" if left > 0.8 else "b" if left > 0.2 else "c",
-             f"{100 * left:.0f} % remain.")
+             f"{100 * left:.0f} % of the decades remain.")
 
 # %% [markdown]
 # All five in these units. How much remains depends on when the ratio is measured:
@@ -567,7 +572,7 @@ print(f"all maps shortened: usable from τ = {low:.2f} to {high:.2f}, the "
       f"largest {whole:.2f} decades above BackProp's")
 
 # %% [markdown]
-# Plot these losses (without cg5, whose window is cg3's) against $\tau$ and against $s$, and the windows:
+# These losses (without cg5, whose window is cg3's) against $\tau$ and against $s$, and the windows:
 
 # %%
 looks = {"control": {"color": teach.COLORS["vermillion"], "marker": "s",
@@ -599,7 +604,8 @@ shown = ["BackProp", "control", "ProxProp cg1", "ProxProp cg3",
          "ProxProp exact"]
 in_units(axes[0], dict.fromkeys(shown, 1.0))
 in_units(axes[1], {name: shift[name] for name in shown})
-above = "×: a seed more than 5 % above guessing, a row a method"
+above = ("×: a seed ended more than 5 % above guessing "
+         "(one row per method)")
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs",
             title=f"as reported\n{above}\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",

@@ -33,13 +33,13 @@ teach.versions()
 # $Z_l = \tilde A_{l-1}\Theta_l$, where $\tilde A = [A\; 1]$. Which output should it have had? Trust the
 # slope, but not far:
 #
-# $$ Z_l^{½} = \arg\min_Z\; \langle G_l, Z\rangle + \tfrac{1}{2\gamma}\|Z - Z_l\|^2
+# $$ Z_l^{1/2} = \arg\min_Z\; \langle G_l, Z\rangle + \tfrac{1}{2\gamma}\|Z - Z_l\|^2
 #            = Z_l - \gamma\, G_l. \tag{8.1} $$
 #
 # That is the layer's **target**, and $\gamma$ the *activation learning rate*. The layer is then asked to
 # produce it from its old input:
 #
-# $$ \min_\Theta\; \tfrac12\|\tilde A\Theta - Z^{½}\|^2 + \tfrac{1}{2\eta}\|\Theta - \Theta_l\|^2.
+# $$ \min_\Theta\; \tfrac12\|\tilde A\Theta - Z^{1/2}\|^2 + \tfrac{1}{2\eta}\|\Theta - \Theta_l\|^2.
 #    \tag{LocoProp-S} $$
 #
 # All layers see the same old parameters, so all of these problems can be solved at once. The authors' paper has the
@@ -52,8 +52,7 @@ X, y = data.X_train[chosen].astype(float), data.y_train[chosen]
 net = ml.mlp([64, 12, 8, 10], activation="tanh", seed=SEED, dtype=np.float64)
 
 # %% [markdown]
-# The library's sweep hands to a method, as a *block*, what a backward pass tells each layer. Keep all blocks, and build
-# the target of layer 2.
+# A *block* holds what the library's sweep tells each layer. Keep all blocks, and build the target of layer 2.
 
 # %%
 blocks = {}
@@ -77,7 +76,7 @@ teach.holds("at the target the slope of (8.1) is zero",
 # %% [markdown]
 # The gradient of LocoProp-S,
 #
-# $$ \tilde A^T(\tilde A\Theta - Z^{½}) + \tfrac1\eta(\Theta - \Theta_l), \tag{8.2} $$
+# $$ \tilde A^T(\tilde A\Theta - Z^{1/2}) + \tfrac1\eta(\Theta - \Theta_l), \tag{8.2} $$
 #
 # is, at the start $\Theta = \Theta_l$, just $\gamma\,\tilde A^T G_l = \gamma\,\nabla_{\Theta_l}J$: **the first local
 # step is a BackProp step.** A second one costs no pass through the network.
@@ -115,7 +114,7 @@ teach.holds("at the start it is γ ∇J", local_gradient(theta, 2.0),
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $\Theta \leftarrow \Theta - \alpha\,\tilde A^T(\tilde A\Theta - Z^{½})$.
+# $\Theta \leftarrow \Theta - \alpha\,\tilde A^T(\tilde A\Theta - Z^{1/2})$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -174,19 +173,25 @@ def library_steps(T):
     return method.direction(net, X, y)[1]
 
 
+def over_largest(step, expected):
+    size = abs(expected).max()
+    return step / size, expected / size
+
+
 for T in (1, 5):
-    teach.holds(f"T = {T}: the library's layer 2", theta - library_steps(T)[1],
-                local_steps(a_tilde, theta, target, rate, T))
+    ours = theta - local_steps(a_tilde, theta, target, rate, T)
+    teach.holds(f"T = {T}: the library's step of layer 2, over its largest",
+                *over_largest(library_steps(T)[1], ours))
 for l, step in enumerate(library_steps(1), start=1):
-    teach.holds(f"T = 1, layer {l}: rate · γ · ∇J, a BackProp step", step,
-                rate * gamma * gradients[l - 1])
+    teach.holds(f"T = 1, layer {l}: rate · γ · ∇J, a BackProp step",
+                *over_largest(step, rate * gamma * gradients[l - 1]))
 
 # %% [markdown]
 # ## What $T$ steps make of the gradient
 #
-# Write the step as $D = \Theta_l - \Theta$ and let $C = \tilde A^T\tilde A$, with $Cq = sq$. Then (8.2) turns
-# a local step into $D \leftarrow D + \alpha\,(\gamma\nabla J - CD - D/\eta)$, and the component $c = q^TD$
-# moves independently:
+# Write the step as $\Delta = \Theta_l - \Theta$ and let $C = \tilde A^T\tilde A$, with $Cq = sq$. Then (8.2) turns
+# a local step into $\Delta \leftarrow \Delta + \alpha\,(\gamma\nabla J - C\Delta - \Delta/\eta)$, and the component
+# $c = q^T\Delta$ moves independently:
 #
 # $$ c \leftarrow \bigl(1 - \alpha(s + \tfrac1\eta)\bigr)\,c + \alpha\gamma\, q^T\nabla J. \tag{8.3} $$
 #
@@ -254,10 +259,14 @@ def local_filter(s, rate, steps, damping):
     return (1 - (1 - rate * (s + damping)) ** steps) / (s + damping)
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 8.2)</summary>
+#
 # The geometric sum gives
 #
-# $$ D = \gamma\, Q\,\mathrm{diag}\, h_T(s_i)\, Q^T\nabla J, \qquad
+# $$ \Delta = \gamma\, Q\,\mathrm{diag}\, h_T(s_i)\, Q^T\nabla J, \qquad
 #    h_T(s) = \frac{1 - (1 - \alpha(s + \frac1\eta))^T}{s + \frac1\eta}. \tag{8.4} $$
+#
+# </details>
 #
 # Check one component by seven repetitions of (8.3), then all at once against the library's own steps:
 
@@ -278,8 +287,8 @@ teach.holds("filter against the library's seven steps", filtered,
 
 # %% [markdown]
 # **The ends of the family.** $T = 1$ gives $h = \alpha$: BackProp. For $0 < \alpha\,(s + \frac1\eta) < 2$ and
-# $T \to \infty$ it becomes $1/s$ without the regulariser ($1/\eta = 0$), which, with zero left at zero, is the
-# pseudo-inverse, and $1/(s + \frac1\eta)$ with the regulariser, which is
+# $T \to \infty$ it becomes $1/s$ without the regulariser ($1/\eta = 0$), which is the pseudo-inverse
+# (at $s = 0$ the gradient has no component), and $1/(s + \frac1\eta)$ with it, which is
 #
 # $$ \Theta^{\text{new}} = \Theta_l - \gamma\,(\tilde A^T\tilde A + \tfrac1\eta I)^{-1}\nabla_{\Theta_l}J.
 #    \tag{ProxProp 13} $$
@@ -427,7 +436,7 @@ print("share of its local loss that each layer is left with at T = 128:",
       *(f"{share:.2f}" for share in shares))
 
 # %% [markdown]
-# Layer 2's local loss, and the network's loss:
+# Layer 2's local loss, and the network's:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
@@ -540,12 +549,14 @@ def bregman(f, z, w):
     return f.integral(z) - tangent, f.forward(z)
 
 # %% [markdown]
-# So
+# <details><summary>Written out (after Exercise 8.3)</summary>
 #
 # $$ D_F(z, w) = F(z) - F(w) - f(w)\,(z - w) \;\ge 0, \qquad \frac{\partial D_F}{\partial z} = f(z) - f(w),
 #    \tag{8.5} $$
 #
-# and its curvature in $z$ is $f'(z) \ge 0$: convex.
+# </details>
+#
+# The curvature of $D_F$ in $z$ is $f'(z) \ge 0$: convex.
 
 # %% [markdown]
 # Put $D_F$ in place of the square in (8.1). The optimality condition $G + \frac1\gamma(f(Z) - f(Z_l)) = 0$ gives the
@@ -558,8 +569,8 @@ tanh = layer.f
 Y = tanh.forward(z) - gamma * g  # (8.6)
 
 w, h = np.arctanh(Y), 1e-5
-D = bregman(tanh, z, w)[0]
-teach.holds("it is nowhere below 0", max(-D.min(), 0), 0)  # (8.5)
+apart = bregman(tanh, z, w)[0]
+teach.holds("it is nowhere below 0", max(-apart.min(), 0), 0)  # (8.5)
 tilt = (bregman(tanh, w + h, z)[0] - bregman(tanh, w - h, z)[0]) / (2 * h)
 teach.holds("at w the slope of (8.1), with D_F, is zero", gamma * g + tilt,
             0 * g, teach.DIFFERENCES)
@@ -589,7 +600,7 @@ def matching_gradient(new, eta=np.inf):
 
 
 offset = np.sum(tanh.integral(w) - Y * w)
-teach.holds("it is the divergence to f⁻¹(Y), up to a constant", np.sum(D),
+teach.holds("it is the divergence to f⁻¹(Y), up to a constant", np.sum(apart),
             matching_loss(theta) - offset)
 slope = (matching_loss(point + h * tangent, 2.0)
          - matching_loss(point - h * tangent, 2.0)) / (2 * h)
@@ -712,7 +723,7 @@ def largest_gamma(f, z, g):
                              f.forward(z) - low)[g != 0] / abs(g[g != 0]))
 
 # %% [markdown]
-# The limits of our three layers:
+# The limits:
 
 # %%
 limits = {l: largest_gamma(block.f, block.z, block.g)
@@ -748,8 +759,8 @@ for way, options in {"with η = 1": {"steps": "exact", "eta": 1.0},
     print(f"{way} there is a step; its largest entry: {largest:.2f}")
 
 # %% [markdown]
-# The authors' program has $\gamma = 10$, batches of 1000 and ten steps. With entries beyond the limit a layer's sum may
-# still have a minimum; here layer 2's has (no slope, positive curvature):
+# With the authors' $\gamma = 10$ and batches of 1000 the last layer's limit, $\gamma = N$ for a mean loss, is a hundred
+# times away. Beyond the limit a layer's sum may still have a minimum; here layer 2's has (no slope, positive curvature):
 
 # %%
 wanted = 1.1 * limits[2]
@@ -793,9 +804,6 @@ entries = {"BackProp": (lambda lr: (ml.BackProp(), ml.SGD(lr=lr)),
            "LocoProp-S": (local("S"), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), 12),
            "LocoProp-M": (local("M"), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), 12)}
 
-# %% [markdown]
-# Tune each on seed 9, then run three seeds:
-
 # %%
 runs, best = {}, {}
 for name, (make, rates, epochs) in entries.items():
@@ -809,7 +817,7 @@ for name, (make, rates, epochs) in entries.items():
           *(f"{run['train_loss'][-1]:.1f}" for run in runs[name]))
 
 # %% [markdown]
-# Losses against epochs and against seconds:
+# The losses:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
@@ -821,7 +829,8 @@ for name, histories in runs.items():
                label=f"{name}, rate {best[name]:g}")
     teach.band(axes[1], seconds, losses, name, markevery=4)
     curves[name], spent[name] = np.median(losses, axis=0), seconds
-axes[0].set(xlabel="epoch", ylabel="training loss", ylim=(16, 46))
+axes[0].set(xlabel="epoch", ylabel="training loss", ylim=(16, 46),
+            title="autoencoder, median and range of 3 seeds")
 axes[1].set(xlabel="seconds (this machine)")
 axes[0].legend()
 teach.show(fig,

@@ -8,7 +8,7 @@
 # 1. derive the gradient of a layer's nonlinear fit (Exercise 9.1);
 # 2. solve the fit of one ReLU, which can have two minima, exactly (Exercise 9.2);
 # 3. propagate a signal down through new weights (Exercise 9.3);
-# 4. tell a fixed point of the method from a minimum of its fits (Exercise 9.4);
+# 4. find a fit that slopes cannot improve although a better place exists (Exercise 9.4);
 # 5. weigh the method against parallel local losses (Exercise 9.5).
 #
 # **You need** notebooks 03 and 08; a few cells use 02 and 05. **Time**: 55 minutes (estimated).
@@ -33,13 +33,13 @@ teach.versions()
 # $F_l = \sigma_l(F_{l-1}W_l + 1b_l^T)$, where $F_0 = X$ and $\sigma_D$ is the identity. With the loss summed over the
 # batch and $\delta_D = \partial J/\partial F_D$, the target is
 #
-# $$ F_l^{½} = F_l - \eta\,\delta_l. \tag{9.1} $$
+# $$ F_l^{1/2} = F_l - \eta\,\delta_l. \tag{9.1} $$
 #
 # Each layer fits its target by least squares with $\sigma$ *inside*, first $W$, then $b$ with the new $W$:
 #
 # $$ \begin{aligned}
-#    W_l' &= \arg\min_W \|\sigma_l(F_{l-1}W + 1b_l^T) - F_l^{½}\|^2 + \lambda\|W - W_l\|^2, \\
-#    b_l' &= \arg\min_b \|\sigma_l(F_{l-1}W_l' + 1b^T) - F_l^{½}\|^2 + \lambda\|b - b_l\|^2.
+#    W_l' &= \arg\min_W \|\sigma_l(F_{l-1}W + 1b_l^T) - F_l^{1/2}\|^2 + \lambda\|W - W_l\|^2, \\
+#    b_l' &= \arg\min_b \|\sigma_l(F_{l-1}W_l' + 1b^T) - F_l^{1/2}\|^2 + \lambda\|b - b_l\|^2.
 #    \end{aligned} \tag{SIBP} $$
 #
 # The signal then passes down through the **new** weights:
@@ -81,7 +81,7 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 #
 # By the chain rule the objective of the $W$ fit has the gradient
 #
-# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{½})\bigr) + 2\lambda(W - W_l),
+# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{1/2})\bigr) + 2\lambda(W - W_l),
 #    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
 #
 # At the start, where $W = W_l$, the residual is $\eta\,\delta_l$ and the second term is zero: (9.3) is then $2\eta$
@@ -213,18 +213,18 @@ teach.holds("last layer, b", step[-1], b_step)
 # %% [markdown]
 # ## Exercise 9.2 (core): one ReLU, one sample
 #
-# How many minima does such a fit have? Let $u$ be the pre-activation itself, $b$ its present value, $a$ the target
+# How many minima does such a fit have? Let $u$ be the pre-activation itself, $q$ its present value, $t$ the target
 # and $c$ the price of moving:
 #
-# $$ \min_u\; \tfrac12(\mathrm{relu}(u) - a)^2 + \tfrac c2 (u - b)^2. \tag{9.5} $$
+# $$ \min_u\; \tfrac12(\mathrm{relu}(u) - t)^2 + \tfrac c2 (u - q)^2. \tag{9.5} $$
 #
-# On $u > 0$ this is a parabola with its lowest point at $(a + cb)/(1 + c)$, on $u \le 0$ one with its lowest point at
-# $b$. Where such a point lies outside its piece, the end $u = 0$ takes its place:
+# On $u > 0$ this is a parabola with its lowest point at $(t + cq)/(1 + c)$, on $u \le 0$ one with its lowest point at
+# $q$. Where such a point lies outside its piece, the end $u = 0$ takes its place:
 #
-# $$ u_{\text{off}} = \min(b, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{a + cb}{1 + c},\, 0\Bigr).
+# $$ u_{\text{off}} = \min(q, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{t + cq}{1 + c},\, 0\Bigr).
 #    \tag{9.6} $$
 #
-# Write the minimiser of (9.5), for arrays $a$ and $b$.
+# Write the minimiser of (9.5), for arrays $t$ and $q$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -238,19 +238,19 @@ teach.holds("last layer, b", step[-1], b_step)
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `off, on = np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)`
+# `off, on = np.minimum(q, 0), np.maximum((t + c * q) / (1 + c), 0)`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 9.2
-def relu_fit(a, b, c):
-    """Return the u of least value, of the shape of a and b, for a c > 0."""
+def relu_fit(t, q, c):
+    """Return the u of least value, of the shape of t and q, for a c > 0."""
     # <solution>
-    off, on = np.minimum(b, 0), np.maximum((a + c * b) / (1 + c), 0)  # (9.6)
+    off, on = np.minimum(q, 0), np.maximum((t + c * q) / (1 + c), 0)  # (9.6)
 
     def value(u):
-        return (np.maximum(u, 0) - a) ** 2 / 2 + c / 2 * (u - b) ** 2  # (9.5)
+        return (np.maximum(u, 0) - t) ** 2 / 2 + c / 2 * (u - q) ** 2  # (9.5)
     return np.where(value(off) <= value(on), off, on)
     # </solution>
 
@@ -259,69 +259,69 @@ relu_fit = check.relu_fit(relu_fit, SEED)
 
 # %% tags=["mistake"]
 # says: u < 0 is forgotten
-def relu_fit(a, b, c):
-    return np.maximum((a + c * b) / (1 + c), 0)
+def relu_fit(t, q, c):
+    return np.maximum((t + c * q) / (1 + c), 0)
 
 # %% tags=["mistake"]
-# says: piece on which b lies
-def relu_fit(a, b, c):
-    return np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b)
+# says: piece on which q lies
+def relu_fit(t, q, c):
+    return np.where(q > 0, np.maximum((t + c * q) / (1 + c), 0), q)
 
 # %% tags=["mistake"]
 # says: compare their values
-def relu_fit(a, b, c):
-    return np.where((b < 0) & (a + c * b <= 0), b,
-                    np.maximum((a + c * b) / (1 + c), 0))
+def relu_fit(t, q, c):
+    return np.where((q < 0) & (t + c * q <= 0), q,
+                    np.maximum((t + c * q) / (1 + c), 0))
 
 # %% [markdown]
 # ## The convex neighbour
 #
 # LocoProp-M (notebook 08) would measure the same misfit by the matching loss of ReLU:
 #
-# $$ \min_u\; \tfrac12\max(u, 0)^2 - a\,u + \tfrac c2(u - b)^2. \tag{9.7} $$
+# $$ \min_u\; \tfrac12\max(u, 0)^2 - t\,u + \tfrac c2(u - q)^2. \tag{9.7} $$
 #
-# Its slope $\mathrm{relu}(u) - a + c(u - b)$ increases everywhere, so there is one minimum, at $(a + cb)/(1 + c)$ if
-# that is positive, else at $b + a/c$.
+# Its slope $\mathrm{relu}(u) - t + c(u - q)$ increases everywhere, so there is one minimum, at $(t + cq)/(1 + c)$ if
+# that is positive, else at $q + t/c$.
 
 # %%
-def fit_curve(u, a, b, c):
-    return (np.maximum(u, 0) - a) ** 2 / 2 + c / 2 * (u - b) ** 2  # (9.5)
+def fit_curve(u, t, q, c):
+    return (np.maximum(u, 0) - t) ** 2 / 2 + c / 2 * (u - q) ** 2  # (9.5)
 
 
-def matching_curve(u, a, b, c):
-    return np.maximum(u, 0) ** 2 / 2 - a * u + c / 2 * (u - b) ** 2  # (9.7)
+def matching_curve(u, t, q, c):
+    return np.maximum(u, 0) ** 2 / 2 - t * u + c / 2 * (u - q) ** 2  # (9.7)
 
 
-def matching_fit(a, b, c):
-    return np.where(a + c * b > 0, (a + c * b) / (1 + c), b + a / c)
+def matching_fit(t, q, c):
+    return np.where(t + c * q > 0, (t + c * q) / (1 + c), q + t / c)
 
 
-grid, a_many, b_many = np.linspace(-12, 12, 24001), *rng.uniform(-2, 2, (2, 50))
+grid, t_many, q_many = np.linspace(-12, 12, 24001), *rng.uniform(-2, 2, (2, 50))
 for c in (0.5, 2.0):
     for name, curve, fit in (("ReLU fit", fit_curve, relu_fit),
                              ("matching loss", matching_curve, matching_fit)):
         tried = [grid[np.argmin(curve(grid, *pair, c))]
-                 for pair in zip(a_many, b_many)]
-        teach.holds(f"{name}, c = {c}: by a grid", fit(a_many, b_many, c),
+                 for pair in zip(t_many, q_many)]
+        teach.holds(f"{name}, c = {c}: by a grid", fit(t_many, q_many, c),
                     tried, 6e-4)  # the grid's spacing is 1e-3
 
 # %% [markdown]
 # ## Predict
 #
-# A unit is off, $b = -0.3$; its target is $a = 1$; moving is cheap, $c = 0.5$. Where does (9.5) take its least value:
-# (a) at $b$, (b) at 0, (c) at a positive $u$?
+# A unit is off, $q = -0.3$; its target is $t = 1$; moving is cheap, $c = 0.5$. Where does (9.5) take its least value:
+# (a) at $q$, (b) at 0, (c) at a positive $u$?
 
 # %% tags=["predict"]
 where = None  # "a", "b" or "c"
 
 # %%
-a, b0, c0 = 1.0, -0.3, 0.5
-u = float(relu_fit(np.array([a]), np.array([b0]), c0)[0])
+t, q0, c0 = 1.0, -0.3, 0.5
+u = float(relu_fit(np.array([t]), np.array([q0]), c0)[0])
 teach.reveal(where, "c" if u > 0 else "a" if u < 0 else "b",
-             f"It is u = {u:.3f}: c decides.")
+             f"The least value is at u = {u:.3f}: c decides.")
 
 # %% [markdown]
-# The curves and their minima for three prices $c$, at $b = -0.3$:
+# The curves and their minima for three prices $c$, at $q = -0.3$:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
@@ -329,50 +329,50 @@ u = np.linspace(-1.2, 1.8, 400)
 looks = [(0.2, "blue", "-", "s"), (0.5, "green", "--", "^"),
          (2.0, "vermillion", "-.", "D")]
 for c, color, line, mark in looks:
-    two = min(b0, 0), max((a + c * b0) / (1 + c), 0)  # (9.6)
-    lone = (float(matching_fit(a, b0, c)),)
+    two = min(q0, 0), max((t + c * q0) / (1 + c), 0)  # (9.6)
+    lone = (float(matching_fit(t, q0, c)),)
     for ax, curve, minima in ((axes[0], fit_curve, two),
                               (axes[1], matching_curve, lone)):
-        ax.plot(u, curve(u, a, b0, c), line, color=teach.COLORS[color],
+        ax.plot(u, curve(u, t, q0, c), line, color=teach.COLORS[color],
                 label=f"c = {c}")
         for minimum in minima:
-            ax.plot(minimum, curve(minimum, a, b0, c), mark,
+            ax.plot(minimum, curve(minimum, t, q0, c), mark,
                     color=teach.COLORS[color], ms=6)
 axes[0].set(title="ReLU inside the square: two minima",
-            xlabel="u  (a = 1, b = −0.3)", ylim=(0, 1.5),
+            xlabel="u  (t = 1, q = −0.3)", ylim=(0, 1.5),
             ylabel="objective (9.5)")
-axes[1].set(title="matching loss: one", xlabel="u  (a = 1, b = −0.3)",
+axes[1].set(title="matching loss: one", xlabel="u  (t = 1, q = −0.3)",
             ylim=(-1, 2), ylabel="objective (9.7)")
 axes[0].legend()
 teach.show(fig,
            "Objectives against u for three prices c, minima marked: the ReLU "
-           "fit has one at b and one right of 0, the matching loss has one.")
+           "fit has one at q and one right of 0, the matching loss has one.")
 
 # %% [markdown]
-# Next, the minimisers for $b$ from $-2$ to $1.5$. The ReLU fit's jumps are dotted; to the left of the jump for each
-# $c$ the minimiser is $u = b$, the black line:
+# Next, the minimisers for $q$ from $-2$ to $1.5$. The ReLU fit's jumps are dotted; to the left of the jump for each
+# $c$ the minimiser is $u = q$, the black line:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-b_line = np.linspace(-2, 1.5, 701)
+q_line = np.linspace(-2, 1.5, 701)
 for c, color, line, mark in looks:
-    solution = relu_fit(np.full(701, a), b_line, c)
+    solution = relu_fit(np.full(701, t), q_line, c)
     jump = int(np.argmax(np.diff(solution)))
     options = {"color": teach.COLORS[color], "linestyle": line}
-    axes[0].plot(b_line[jump + 1:], solution[jump + 1:], marker=mark,
+    axes[0].plot(q_line[jump + 1:], solution[jump + 1:], marker=mark,
                  markevery=[0], label=f"c = {c}", **options)
-    axes[0].plot([b_line[jump]] * 2, solution[jump:jump + 2], ":", marker=mark,
+    axes[0].plot([q_line[jump]] * 2, solution[jump:jump + 2], ":", marker=mark,
                  markevery=[0], color=options["color"])
-    axes[1].plot(b_line, matching_fit(a, b_line, c), **options)
-axes[0].plot(b_line[b_line < -0.2], b_line[b_line < -0.2], color="black",
-             linewidth=0.8, label="u = b")
-axes[0].set(title="the ReLU fit jumps, where depends on c", xlabel="b",
+    axes[1].plot(q_line, matching_fit(t, q_line, c), **options)
+axes[0].plot(q_line[q_line < -0.2], q_line[q_line < -0.2], color="black",
+             linewidth=0.8, label="u = q")
+axes[0].set(title="ReLU fit: jumps, at a place set by c", xlabel="q",
             ylabel="minimiser u", ylim=(-2.1, 2))
-axes[1].set(title="that of the matching loss does not", xlabel="b")
+axes[1].set(title="matching loss: no jump", xlabel="q")
 axes[0].legend()
 teach.show(fig,
-           "As b falls the minimiser of the ReLU fit jumps down to the line "
-           "u = b, the earlier the larger c is; for the matching loss it moves "
+           "As q falls the minimiser of the ReLU fit jumps down to the line "
+           "u = q, the earlier the larger c is; for the matching loss it moves "
            "without a jump.")
 
 # %% [markdown]
@@ -582,7 +582,7 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
 #
 # "Zero gradient, so nothing moves" is true only of a solver that follows slopes. For the scalar fit (9.5) find
-# $(a, b, c)$ with $b \le -1$, much farther off than in the first figure, such that the slope at $u = b$ is zero, and
+# $(t, q, c)$ with $q \le -1$, much farther off than in the first figure, such that the slope at $u = q$ is zero, and
 # yet the least value lies elsewhere (and is lower by at least 0.01).
 #
 # <details><summary>Hint 1: idea</summary>
@@ -592,12 +592,12 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Staying costs $a^2/2$, moving $\frac{c}{2(1+c)}(a - b)^2$.
+# Staying costs $t^2/2$, moving $\frac{c}{2(1+c)}(t - q)^2$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `b = -1.0`, then choose a target `a`, and last how small `c` must be.
+# `q = -1.0`, then choose a target `t`, and last how small `c` must be.
 #
 # </details>
 
@@ -627,16 +627,16 @@ dead = (-1.0, -1.3, 0.5)
 dead = (1.0, -1.5, 2.0)
 
 # %%
-a, b0, c0 = map(float, dead)
-z = np.array([[b0]])
-# target a, output 0
-data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[a]]))
+t, q0, c0 = map(float, dead)
+z = np.array([[q0]])
+# target t, output 0
+data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[t]]))
 problem = ml.problems.LocalProblem(ml.maps.Gram(np.ones((1, 1)), bias=False), z,
                                    data_term, 2 * c0)
 moved = ml.solvers.fletcher_reeves(problem, 20).value[0, 0]
-best = float(relu_fit(np.array([a]), np.array([b0]), c0)[0])
+best = float(relu_fit(np.array([t]), np.array([q0]), c0)[0])
 print(f"Fletcher–Reeves, 20 steps: moved by {abs(moved):.3f}; the best place "
-      f"is {best - b0:.3f} away")
+      f"is {best - q0:.3f} away")
 teach.holds("a dead unit stays dead", moved, 0)
 
 # %% [markdown]

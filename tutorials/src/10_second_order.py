@@ -265,8 +265,8 @@ for seed in (0, 1, 2):
 # %% [markdown]
 # ## Exercise 10.2 (core): Levenberg–Marquardt by matrices
 #
-# Write the step $d$ of (10.4) as a matrix $D$ of $\theta$'s shape, from $\tilde A$ and the residuals $Z - Y$. Mind the
-# mean. Then compare on paper with ProxProp's
+# Write the step $d$ of (10.4) as a matrix $\Delta$ of $\theta$'s shape, from $\tilde A$ and the residuals $Z - Y$. Mind
+# the mean. Then compare on paper with ProxProp's
 # $(\tilde A^T\tilde A + \frac{1}{\tau_\theta} I)^{-1}\nabla J$.
 #
 # <details><summary>Hint 1: idea</summary>
@@ -276,7 +276,7 @@ for seed in (0, 1, 2):
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $(\frac1N\tilde A^T\tilde A + \mu I)\, D = \nabla J$, with $\nabla J = \frac1N\tilde A^T(Z - Y)$.
+# $(\frac1N\tilde A^T\tilde A + \mu I)\, \Delta = \nabla J$, with $\nabla J = \frac1N\tilde A^T(Z - Y)$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -288,7 +288,7 @@ for seed in (0, 1, 2):
 # %% tags=["exercise"]
 # Exercise 10.2
 def lm_step(a_tilde, residual, mu):
-    """Return D (n + 1, m), to be subtracted; residual Z - Y (N, m)."""
+    """Return Δ (n + 1, m), to be subtracted; residual Z - Y (N, m)."""
     # <solution>
     samples, n = a_tilde.shape
     gradient = a_tilde.T @ residual / samples
@@ -493,21 +493,22 @@ share = None  # "a", "b" or "c"
 filled = np.mean(foof[:first, :first] != 0)
 choices = {"a": 1.0, "b": 1 / 5, "c": 1 / first}
 answer = min(choices, key=lambda name: abs(np.log(choices[name] / filled)))
-teach.reveal(share, answer, f"Measured: {filled:.2f} of {first}×{first}. No "
-             "entry couples two units.")
+teach.reveal(share, answer, f"The share is {filled:.2f} of {first}×{first}. "
+             "No entry couples two units.")
 
 # %% [markdown]
-# All five matrices, from the Hessian to the identity that BackProp puts in its place; below each, what it keeps or
-# drops:
+# All five matrices, from the Hessian to the identity that BackProp puts in its place; below each, what is lost from
+# left to right:
 
 # %%
 pictures = {"Hessian": H, "Gauss–Newton": G,
             "K-FAC": block_diagonal([kfac(*layer) for layer in layers]),
             "ProxProp (FOOF)": foof, "BackProp": np.eye(len(g))}
-keeps = ("all", "no bend of the outputs", "layers apart, one product",
-         "inputs alone", "nothing")
+loses = ("loses nothing", "bend of the outputs",
+         "+ blocks between layers,\ncorrelation of the factors",
+         "+ output factor", "+ input factor")
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
-for ax, (name, matrix), kept in zip(axes, pictures.items(), keeps):
+for ax, (name, matrix), lost in zip(axes, pictures.items(), loses):
     size = np.abs(matrix).max()
     # square roots, to see small entries
     shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)
@@ -515,7 +516,7 @@ for ax, (name, matrix), kept in zip(axes, pictures.items(), keeps):
                       interpolation="nearest")
     ax.axhline(first - 0.5, color="black", linewidth=0.5)
     ax.axvline(first - 0.5, color="black", linewidth=0.5)
-    ax.set(xticks=[], yticks=[], title=name, xlabel=kept)
+    ax.set(xticks=[], yticks=[], title=name, xlabel=lost)
     ax.grid(False)
 axes[0].set_yticks([first / 2, (first + len(g)) / 2], ["layer 1", "layer 2"],
                    rotation=90, va="center")
@@ -712,8 +713,8 @@ toy = check.toy
 # ## Exercise 10.4 (break it): Newton uphill
 #
 # A network of two weights: $J(w) = \frac12(w_2\tanh w_1 - 1)^2$. Find a point $w$ where Newton's step
-# $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient at most $-0.1$), and the
-# damped Gauss–Newton step does not. `toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
+# $-H^{-1}\nabla J$ goes **uphill** (cosine of $H^{-1}\nabla J$ to the gradient at most $-0.1$). Say, on paper, why no
+# damped Gauss–Newton step can. `toy(w)` returns gradient, Hessian and Gauss–Newton matrix.
 #
 # <details><summary>Hint 1: idea</summary>
 #

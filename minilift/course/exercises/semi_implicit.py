@@ -129,173 +129,173 @@ def fit_gradient(answer, seed):
     return check("9.1", answer, claims, mistakes, fallback=library_gradient)
 
 
-def relu_fit_value(u, a, b, c):
-    """Return ½ (relu(u) − a)² + c/2 (u − b)², by the library's data term."""
-    shape = np.broadcast(u, a, b).shape
-    u, a, b = (np.broadcast_to(x, shape).astype(float) for x in (u, a, b))
-    data = SquaredFit(ReLU(), u.reshape(1, -1), ReLU().forward(u).reshape(1, -1) - a.reshape(1, -1))
-    return data.value(u.reshape(1, -1)).reshape(shape) / 2 + c / 2 * (u - b) ** 2
+def relu_fit_value(u, t, q, c):
+    """Return ½ (relu(u) − t)² + c/2 (u − q)², by the library's data term."""
+    shape = np.broadcast(u, t, q).shape
+    u, t, q = (np.broadcast_to(x, shape).astype(float) for x in (u, t, q))
+    data = SquaredFit(ReLU(), u.reshape(1, -1), ReLU().forward(u).reshape(1, -1) - t.reshape(1, -1))
+    return data.value(u.reshape(1, -1)).reshape(shape) / 2 + c / 2 * (u - q) ** 2
 
 
-def library_relu_fit(a, b, c):
+def library_relu_fit(t, q, c):
     """Return the cheaper of the minimisers on the two pieces of ReLU."""
-    off, on = np.minimum(b, 0.0), np.maximum((a + c * b) / (1 + c), 0.0)
-    return np.where(relu_fit_value(off, a, b, c) <= relu_fit_value(on, a, b, c), off, on)
+    off, on = np.minimum(q, 0.0), np.maximum((t + c * q) / (1 + c), 0.0)
+    return np.where(relu_fit_value(off, t, q, c) <= relu_fit_value(on, t, q, c), off, on)
 
 
-def relu_fit_with(on=lambda a, b, c: (a + c * b) / (1 + c), off=lambda b: np.minimum(b, 0), c_in=None,
+def relu_fit_with(on=lambda t, q, c: (t + c * q) / (1 + c), off=lambda q: np.minimum(q, 0), c_in=None,
                   sigma=lambda u: np.maximum(u, 0), half=1.0, choose=np.less_equal, at_least=0.0, size=np.square,
-                  when_off=(1.0, 1.0), when_on=(1.0, 1.0), start=lambda a, b: b):
+                  when_off=(1.0, 1.0), when_on=(1.0, 1.0), start=lambda t, q: q):
     """Return the scalar fit with a slip in it: a candidate, the values that are compared, or how.
 
     `when_off` and `when_on` are what the two terms of (9.5) are multiplied with at either candidate.
     """
-    def fit(a, b, c):
+    def fit(t, q, c):
         price = c if c_in is None else c_in(c)
-        stay, move = off(b), np.maximum(on(a, b, c), at_least)
+        stay, move = off(q), np.maximum(on(t, q, c), at_least)
 
         def value(u, weights):
-            return weights[0] * half * size(sigma(u) - a) + weights[1] * price * (u - start(a, b)) ** 2
+            return weights[0] * half * size(sigma(u) - t) + weights[1] * price * (u - start(t, q)) ** 2
         return np.where(choose(value(stay, when_off), value(move, when_on)), stay, move)
     return fit
 
 
-def matching_fit(a, b, c):
+def matching_fit(t, q, c):
     """Return the minimiser of (9.7)."""
-    return np.where(a + c * b > 0, (a + c * b) / (1 + c), b + a / c)
+    return np.where(t + c * q > 0, (t + c * q) / (1 + c), q + t / c)
 
 
-def downhill(a, b, c):
-    """Return where gradient descent from b ends."""
-    u = b.copy()
+def downhill(t, q, c):
+    """Return where gradient descent from q ends."""
+    u = q.copy()
     for _ in range(500):
-        u = u - 0.3 / (1 + c) * ((u > 0) * (u - a) + c * (u - b))
+        u = u - 0.3 / (1 + c) * ((u > 0) * (u - t) + c * (u - q))
     return u
 
 
-def on_piece(a, b, c):
+def on_piece(t, q, c):
     """Return the candidate with u > 0, or 0."""
-    return np.maximum((a + c * b) / (1 + c), 0.0)
+    return np.maximum((t + c * q) / (1 + c), 0.0)
 
 
-def off_piece(a, b, c):
+def off_piece(t, q, c):
     """Return the candidate with u ≤ 0."""
-    return np.minimum(b, 0.0)
+    return np.minimum(q, 0.0)
 
 
 WRONG_FITS = {
-    "the piece u < 0 is forgotten, with its u_off = min(b, 0), or the larger candidate is taken: staying at a negative "
-    "b may be cheaper": lambda a, b, c: np.maximum((a + c * b) / (1 + c), 0),
-    "only the piece on which b lies: the other one may hold a deeper minimum":
-        lambda a, b, c: np.where(b > 0, np.maximum((a + c * b) / (1 + c), 0), b),
-    "as if σ were the identity": lambda a, b, c: (a + c * b) / (1 + c),
-    "both pieces can have a minimum: compare their values, each with the way from b":
-        lambda a, b, c: np.where((b < 0) & (a + c * b <= 0), b, np.maximum((a + c * b) / (1 + c), 0)),
+    "the piece u < 0 is forgotten, with its u_off = min(q, 0), or the larger candidate is taken: staying at a negative "
+    "q may be cheaper": lambda t, q, c: np.maximum((t + c * q) / (1 + c), 0),
+    "only the piece on which q lies: the other one may hold a deeper minimum":
+        lambda t, q, c: np.where(q > 0, np.maximum((t + c * q) / (1 + c), 0), q),
+    "as if σ were the identity": lambda t, q, c: (t + c * q) / (1 + c),
+    "both pieces can have a minimum: compare their values, each with the way from q":
+        lambda t, q, c: np.where((q < 0) & (t + c * q <= 0), q, np.maximum((t + c * q) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
-    "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda a, b, c: np.minimum(b, 0),
+    "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda t, q, c: np.minimum(q, 0),
     "each candidate counts only on its own piece: u_off is at most 0, u_on at least 0":
-        relu_fit_with(off=lambda b: b, at_least=-np.inf),
-    "the way from b is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
-    "the miss a² is missing in the value of u_off: ReLU gives 0 there, the target is a":
+        relu_fit_with(off=lambda q: q, at_least=-np.inf),
+    "the way from q is missing in the value of u_off": relu_fit_with(when_off=(1.0, 0.0)),
+    "the miss t² is missing in the value of u_off: ReLU gives 0 there, the target is t":
         relu_fit_with(when_off=(0.0, 1.0)),
     "the miss is missing in the value of u_on": relu_fit_with(when_on=(0.0, 1.0)),
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
     "the miss is squared; here it is an absolute value": relu_fit_with(size=lambda miss: 2 * abs(miss)),
-    "moving is paid from b, not from a": relu_fit_with(start=lambda a, b: a),
-    "b has its weight c in u_on: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (a + b) / (1 + c)),
+    "moving is paid from q, not from t": relu_fit_with(start=lambda t, q: t),
+    "q has its weight c in u_on: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (t + q) / (1 + c)),
     "the u of least value is wanted, which may be negative; this is its ReLU":
-        lambda a, b, c: np.maximum(relu_fit_with()(a, b, c), 0),
+        lambda t, q, c: np.maximum(relu_fit_with()(t, q, c), 0),
     "this is the minimiser of the matching loss (9.7)": matching_fit,
-    "this is where a slope leads from b; the other minimum may be deeper": downhill,
+    "this is where a slope leads from q; the other minimum may be deeper": downhill,
     "the values lack c: the price of moving counts": relu_fit_with(c_in=lambda c: 0.0),
-    "the values lack σ: (9.5) compares relu(u) with a": relu_fit_with(sigma=lambda u: u),
+    "the values lack σ: (9.5) compares relu(u) with t": relu_fit_with(sigma=lambda u: u),
     "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
     "both terms of (9.5) have a ½; here the price has lost it": relu_fit_with(half=0.5),
-    "on the candidate is (a + cb)/(1 + c): both signs are plus":
-        relu_fit_with(on=lambda a, b, c: (a - c * b) / (1 + c)),
-    "c weighs b, and 1 weighs a: (a + cb)/(1 + c)": relu_fit_with(on=lambda a, b, c: (c * a + b) / (1 + c)),
-    "the denominator 1 + c is missing": relu_fit_with(on=lambda a, b, c: a + c * b),
-    "on the candidate is the weighted mean (a + cb)/(1 + c), not a itself": relu_fit_with(on=lambda a, b, c: a),
-    "these are least values; the u that has them is wanted": lambda a, b, c:
-        relu_fit_value(relu_fit_with()(a, b, c), a, b, c),
-    "the candidate nearer to b is taken: the miss counts too, compare the values of (9.5)":
-        lambda a, b, c: np.where(abs(np.minimum(b, 0) - b) <= abs(on_piece(a, b, c) - b), np.minimum(b, 0),
-                                 on_piece(a, b, c)),
-    "whether a > b does not decide: compare the two values": lambda a, b, c:
-        np.where(a > b, on_piece(a, b, c), np.minimum(b, 0)),
-    "the sum of the two candidates; the better one is wanted": lambda a, b, c: np.minimum(b, 0) + on_piece(a, b, c),
-    "the mean of the two candidates; the better one is wanted": lambda a, b, c:
-        (np.minimum(b, 0) + on_piece(a, b, c)) / 2,
-    "this says which candidate is better; the u itself is wanted": lambda a, b, c:
-        1.0 * (relu_fit_with()(a, b, c) == np.minimum(b, 0)),
-    "moving is paid from b: (u − b)², not (u + b)²": relu_fit_with(start=lambda a, b: -b),
+    "on the candidate is (t + cq)/(1 + c): both signs are plus":
+        relu_fit_with(on=lambda t, q, c: (t - c * q) / (1 + c)),
+    "c weighs q, and 1 weighs t: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (c * t + q) / (1 + c)),
+    "the denominator 1 + c is missing": relu_fit_with(on=lambda t, q, c: t + c * q),
+    "on the candidate is the weighted mean (t + cq)/(1 + c), not t itself": relu_fit_with(on=lambda t, q, c: t),
+    "these are least values; the u that has them is wanted": lambda t, q, c:
+        relu_fit_value(relu_fit_with()(t, q, c), t, q, c),
+    "the candidate nearer to q is taken: the miss counts too, compare the values of (9.5)":
+        lambda t, q, c: np.where(abs(np.minimum(q, 0) - q) <= abs(on_piece(t, q, c) - q), np.minimum(q, 0),
+                                 on_piece(t, q, c)),
+    "whether t > q does not decide: compare the two values": lambda t, q, c:
+        np.where(t > q, on_piece(t, q, c), np.minimum(q, 0)),
+    "the sum of the two candidates; the better one is wanted": lambda t, q, c: np.minimum(q, 0) + on_piece(t, q, c),
+    "the mean of the two candidates; the better one is wanted": lambda t, q, c:
+        (np.minimum(q, 0) + on_piece(t, q, c)) / 2,
+    "this says which candidate is better; the u itself is wanted": lambda t, q, c:
+        1.0 * (relu_fit_with()(t, q, c) == np.minimum(q, 0)),
+    "moving is paid from q: (u − q)², not (u + q)²": relu_fit_with(start=lambda t, q: -q),
     "c multiplies the price, it does not divide it": relu_fit_with(c_in=lambda c: 1 / c),
-    "the values are compared at a and b; they belong to the two candidates": lambda a, b, c: np.where(
-        (np.maximum(b, 0) - a) ** 2 / 2 <= (np.maximum(a, 0) - a) ** 2 / 2 + c / 2 * (a - b) ** 2, np.minimum(b, 0),
-        on_piece(a, b, c)),
+    "the values are compared at t and q; they belong to the two candidates": lambda t, q, c: np.where(
+        (np.maximum(q, 0) - t) ** 2 / 2 <= (np.maximum(t, 0) - t) ** 2 / 2 + c / 2 * (t - q) ** 2, np.minimum(q, 0),
+        on_piece(t, q, c)),
     "the mean in u_on has the weights 1 and c: divide by 1 + c, not by 2":
-        relu_fit_with(on=lambda a, b, c: (a + c * b) / 2),
-    "the denominator of u_on is 1 + c, not 1 − c": relu_fit_with(on=lambda a, b, c: (a + c * b) / (1 - c)),
-    "the denominator of u_on is 1 + c, not c": relu_fit_with(on=lambda a, b, c: (a + c * b) / c),
-    "c is missing, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 1.0),
-    "c stands upside down, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 1 / c),
-    "a factor 2 in c, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, 2 * c),
-    "a factor ½ in c, in u_on and in the values": lambda a, b, c: relu_fit_with()(a, b, c / 2),
-    "this is the move u − b; u itself is wanted": lambda a, b, c: relu_fit_with()(a, b, c) - b,
-    "this is the move b − u; u itself is wanted": lambda a, b, c: b - relu_fit_with()(a, b, c),
-    "this is minus the minimiser": lambda a, b, c: -relu_fit_with()(a, b, c),
-    "a and b are exchanged: b is where u starts, a the target": lambda a, b, c: relu_fit_with()(b, a, c),
+        relu_fit_with(on=lambda t, q, c: (t + c * q) / 2),
+    "the denominator of u_on is 1 + c, not 1 − c": relu_fit_with(on=lambda t, q, c: (t + c * q) / (1 - c)),
+    "the denominator of u_on is 1 + c, not c": relu_fit_with(on=lambda t, q, c: (t + c * q) / c),
+    "c is missing, in u_on and in the values": lambda t, q, c: relu_fit_with()(t, q, 1.0),
+    "c stands upside down, in u_on and in the values": lambda t, q, c: relu_fit_with()(t, q, 1 / c),
+    "a factor 2 in c, in u_on and in the values": lambda t, q, c: relu_fit_with()(t, q, 2 * c),
+    "a factor ½ in c, in u_on and in the values": lambda t, q, c: relu_fit_with()(t, q, c / 2),
+    "this is the move u − q; u itself is wanted": lambda t, q, c: relu_fit_with()(t, q, c) - q,
+    "this is the move q − u; u itself is wanted": lambda t, q, c: q - relu_fit_with()(t, q, c),
+    "this is minus the minimiser": lambda t, q, c: -relu_fit_with()(t, q, c),
+    "t and q are exchanged: q is where u starts, t the target": lambda t, q, c: relu_fit_with()(q, t, c),
 }
 
 
 def relu_fit(answer, seed):
-    """Exercise 9.2: argmin_u ½ (relu(u) − a)² + c/2 (u − b)²."""
+    """Exercise 9.2: argmin_u ½ (relu(u) − t)² + c/2 (u − q)²."""
     rng = np.random.default_rng(seed)
-    a, b = rng.uniform(-2, 2, size=(2, 60))
-    b[:4] = -0.3, -0.3, -1.5, 0.8  # two wells, the right one deeper; the same, off; far off; on
-    a[:4] = 1.0, 0.1, 1.0, -1.0
+    t, q = rng.uniform(-2, 2, size=(2, 60))
+    q[:4] = -0.3, -0.3, -1.5, 0.8  # two wells, the right one deeper; the same, off; far off; on
+    t[:4] = 1.0, 0.1, 1.0, -1.0
     grid = np.linspace(-6, 6, 1201)[:, None]
 
-    def least_from(b, c):
+    def least_from(q, c):
         """Return the least value on the grid for each pair."""
-        return relu_fit_value(grid, a, b, c).min(axis=0)
+        return relu_fit_value(grid, t, q, c).min(axis=0)
 
     def claims(fit):
         for c in (0.2, 2.0):
-            excess = np.max(relu_fit_value(fit(a, b, c), a, b, c) - least_from(b, c))
-            excess_on = np.max(relu_fit_value(fit(a, abs(b), c), a, abs(b), c) - least_from(abs(b), c))
-            yield Claim(f"c = {c:g}, b > 0: no point of a grid is lower", beyond(excess_on), 1e-12,
+            excess = np.max(relu_fit_value(fit(t, q, c), t, q, c) - least_from(q, c))
+            excess_on = np.max(relu_fit_value(fit(t, abs(q), c), t, abs(q), c) - least_from(abs(q), c))
+            yield Claim(f"c = {c:g}, q > 0: no point of a grid is lower", beyond(excess_on), 1e-12,
                         "all units are on here: look at u_on, and at when 0 is the best")
-            yield Claim(f"c = {c:g}, any b: no point of a grid is lower", beyond(excess), 1e-12,
-                        "right for b > 0: look at u_off, and at the comparison")
-            u = fit(a, b, c)
-            away = np.max(np.minimum(abs(u - np.minimum(b, 0)), abs(u - on_piece(a, b, c))))
-            yield Claim(f"c = {c:g}, any b: u is the lowest point of a piece", beyond(away), 1e-6)
+            yield Claim(f"c = {c:g}, any q: no point of a grid is lower", beyond(excess), 1e-12,
+                        "right for q > 0: look at u_off, and at the comparison")
+            u = fit(t, q, c)
+            away = np.max(np.minimum(abs(u - np.minimum(q, 0)), abs(u - on_piece(t, q, c))))
+            yield Claim(f"c = {c:g}, any q: u is the lowest point of a piece", beyond(away), 1e-6)
 
     def mistakes(fit):
         alike = [x * np.ones(4) for x in (-1.0, 1.0)]  # targets and starts: of the first all stay off, of the other on
         yield (all(same(fit(x, x, 2.0), x) for x in alike)
-               and any(same(fit(a, b, 2.0), piece(a, b, 2.0)) for piece in (on_piece, off_piece)),
+               and any(same(fit(t, q, 2.0), piece(t, q, 2.0)) for piece in (on_piece, off_piece)),
                "one choice for the whole array: each element has its own, compare element by element")
-        yield from slips(fit, [(a, b, c) for c in (0.2, 2.0)], WRONG_FITS)
-        local = [np.shape(fit(a, b, c)) == a.shape and np.max(abs(fit(a, b, c) - downhill(a, b, c)))
+        yield from slips(fit, [(t, q, c) for c in (0.2, 2.0)], WRONG_FITS)
+        local = [np.shape(fit(t, q, c)) == t.shape and np.max(abs(fit(t, q, c) - downhill(t, q, c)))
                  for c in (0.2, 2.0)]
         yield all(0 < each < 0.02 for each in local), \
-            "this is where a slope leads from b, a local method's answer; the other minimum may be deeper"
-        yield same(fit(a, b, 2.0), np.where(a > 0, (a + 2 * b).clip(0) / 3, np.minimum(b, 0))), \
-            "the sign of a alone does not decide: compare the two values"
-        u, stay, move = np.asarray(fit(a, b, 2.0), dtype=float), np.minimum(b, 0), on_piece(a, b, 2.0)
-        yield u.shape != a.shape, f"one u for each a and b is asked for, shape {a.shape}; yours has {u.shape}"
-        yield (np.max(abs(u - library_relu_fit(a, b, 2.0))) <= 0.1,
+            "this is where a slope leads from q, a local method's answer; the other minimum may be deeper"
+        yield same(fit(t, q, 2.0), np.where(t > 0, (t + 2 * q).clip(0) / 3, np.minimum(q, 0))), \
+            "the sign of t alone does not decide: compare the two values"
+        u, stay, move = np.asarray(fit(t, q, 2.0), dtype=float), np.minimum(q, 0), on_piece(t, q, 2.0)
+        yield u.shape != t.shape, f"one u for each t and q is asked for, shape {t.shape}; yours has {u.shape}"
+        yield (np.max(abs(u - library_relu_fit(t, q, 2.0))) <= 0.1,
                "near the least value, not at it: is it one of a grid? (9.6) gives both candidates exactly")
         near = [np.isclose(u, candidate, atol=1e-9) for candidate in (stay, move)]
         yield (np.logical_or(*near).all(),
                "each u is one of the two candidates, but not the better one: are the values those of (9.5), with c?")
         other = ~near[0]
         yield (not near[1][other & (u > 0)].all(),
-               "where it moves to a positive u, that is no minimum: the slope there is (u − a) + c (u − b)")
+               "where it moves to a positive u, that is no minimum: the slope there is (u − t) + c (u − q)")
         yield (not near[0][u < 0].all(),
-               "where it is negative, it is not b: there only the price counts, and staying is free")
+               "where it is negative, it is not q: there only the price counts, and staying is free")
 
     return check("9.2", answer, claims, mistakes, fallback=library_relu_fit)
 
@@ -458,29 +458,29 @@ def sweep_down(answer, net, state, y, seed):
 
 
 def dead_unit(answer, seed):
-    """Exercise 9.4: a, b, c with zero gradient at b and the fit's least value elsewhere."""
+    """Exercise 9.4: t, q, c with zero gradient at q and the fit's least value elsewhere."""
     def claims(found):
         if np.shape(found) != (3,):  # older NumPy takes an array of one number for that number
-            raise ValueError("three numbers are asked for: a, b and c")
-        a, b, c = map(float, found)
-        stay = relu_fit_value(np.float64(b), a, b, c)
-        move = relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c)
+            raise ValueError("three numbers are asked for: t, q and c")
+        t, q, c = map(float, found)
+        stay = relu_fit_value(np.float64(q), t, q, c)
+        move = relu_fit_value(np.maximum((t + c * q) / (1 + c), 0.0), t, q, c)
         yield Claim("c is positive", float(c <= 0), 0)
-        yield Claim("at u = b the slope is zero, the unit off by 1 or more (shortfall)", beyond(1 + b), 0)
+        yield Claim("at u = q the slope is zero, the unit off by 1 or more (shortfall)", beyond(1 + q), 0)
         short = beyond(0.01 - (stay - move))
         yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
 
     def mistakes(found):
-        yield np.shape(found) != (3,), "three numbers are asked for: a, b and c"
-        a, b, c = map(float, found)
-        yield b > 0 >= c, "is the order a, b, c? The start b is at most −1, the price c positive"
-        yield a <= -1 < 0 < b, "the unit is on at this b, so the fit's gradient sees the target; is the order a, b, c?"
+        yield np.shape(found) != (3,), "three numbers are asked for: t, q and c"
+        t, q, c = map(float, found)
+        yield q > 0 >= c, "is the order t, q, c? The start q is at most −1, the price c positive"
+        yield t <= -1 < 0 < q, "the unit is on at this q, so the fit's gradient sees the target; is the order t, q, c?"
         yield c <= 0, "c is a price: it is positive"
-        yield b >= 0, "the unit is on at this b, so the fit's gradient sees the target"
-        yield b > -1, "the unit is off, but nearer than asked: b must be at most −1"
-        yield a <= 0, "with a ≤ 0 being off is what the target asks for"
-        gain = float(a**2 / 2 - relu_fit_value(np.maximum((a + c * b) / (1 + c), 0.0), a, b, c))
-        yield gain <= 1e-9, "staying is cheaper, or as cheap: the way from b to a costs more than the target is worth"
+        yield q >= 0, "the unit is on at this q, so the fit's gradient sees the target"
+        yield q > -1, "the unit is off, but nearer than asked: q must be at most −1"
+        yield t <= 0, "with t ≤ 0 being off is what the target asks for"
+        gain = float(t**2 / 2 - relu_fit_value(np.maximum((t + c * q) / (1 + c), 0.0), t, q, c))
+        yield gain <= 1e-9, "staying is cheaper, or as cheap: the way from q to t costs more than the target is worth"
         yield gain < 0.01, f"moving is cheaper, but by {gain:.2g} only; 0.01 is asked for"
 
     figure = (1.0, -0.3, 0.5)  # no answer, since numbers can be read: it is not as far off as asked
