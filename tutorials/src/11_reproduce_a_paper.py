@@ -87,7 +87,8 @@ state = net.forward(X)
 for l in (1, 2, 3):
     a = np.hstack([state.a[l - 1], np.ones((100, 1))])
     left = a.T @ (a @ d[l - 1]) + d[l - 1] / tau_theta  # ProxProp (13)
-    teach.holds(f"map {l}: M d = ∇J", left, gradient[l - 1])
+    size = np.abs(gradient[l - 1]).max()  # below 1
+    teach.holds(f"map {l}: M d = ∇J", left / size, gradient[l - 1] / size)
 teach.holds("last map: the gradient", d[3], gradient[3])
 
 # %% [markdown]
@@ -228,7 +229,7 @@ def choose(table):
 # $\bar d$ and standard deviation $s$. If these were independent draws from one normal distribution, then with
 # probability 95 % this interval would contain its mean:
 #
-# $$ \bar d \;\mp\; t_n\, \frac{s}{\sqrt n}, \qquad s^2 = \frac{1}{n-1}\sum_i (d_i - \bar d)^2, \tag{11.1} $$
+# $$ \bar d \;\pm\; t_n\, \frac{s}{\sqrt n}, \qquad s^2 = \frac{1}{n-1}\sum_i (d_i - \bar d)^2, \tag{11.1} $$
 #
 # where Student's factor, for $n - 1$ degrees of freedom, is $t_3 = 4.303$ and $t_5 = 2.776$. The verdict: **holds** if
 # the whole interval is positive, **fails** if all of it is negative, otherwise **unclear**. Write the interval.
@@ -311,8 +312,10 @@ def last(history, column):
     return np.inf if history.diverged else history[column][-1]
 
 # %% [markdown]
-# **Predict:** at how many of the nine does BackProp end, in all three seeds, below half of the loss of guessing, ln 10?
-# (a) one or two; (b) three or four; (c) five or more.
+# ## Predict
+#
+# At how many of the nine does BackProp end, in all three seeds, below half of the loss of guessing, ln 10? (a) one or
+# two; (b) three or four; (c) five or more.
 
 # %% tags=["predict"]
 usable = None  # "a", "b" or "c"
@@ -327,7 +330,7 @@ for name, method in contenders.items():
         for column in ("train_loss", "val_loss")} | {"tau": taus}
 count = (tables["BackProp"]["train_loss"] < start / 2).all(axis=0).sum()
 teach.reveal(usable, "a" if count <= 2 else "b" if count <= 4 else "c",
-             f"At {count}.")
+             f"BackProp does so at {count} of the 9.")
 
 # %% [markdown]
 # The whole table:
@@ -386,6 +389,8 @@ for ax, title in zip(axes, titles):
     ax.axhline(start / 2, color=teach.COLORS["black"], linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylim=(2e-4, 5), xlabel="step size τ")
     ax.set_title(title, pad=46)
+axes[0].text(80, 0.9 * start / 2, "usable below: half of ln 10", va="top",
+             ha="right", fontsize=8)
 axes[0].set_ylabel("training loss")
 axes[0].legend(loc="lower left")
 teach.show(fig,
@@ -441,8 +446,12 @@ def compare(entries, epochs, **options):
 # %% [markdown]
 # ## Fig. 2 in miniature
 #
-# The same twelve epochs, three seeds. **Predict:** how many epochs does exact ProxProp need (median) to reach
-# BackProp's *final* training loss? (a) up to 4; (b) 5 to 8; (c) 9 to 12, or never.
+# The same twelve epochs, three seeds.
+#
+# ## Predict
+#
+# How many epochs does exact ProxProp need (median) to reach BackProp's *final* training loss? (a) up to 4; (b) 5 to 8;
+# (c) 9 to 12, or never.
 
 # %% tags=["predict"]
 needed = None  # "a", "b" or "c"
@@ -531,7 +540,7 @@ largest = {name: largest_usable(name) for name in ("BackProp", "ProxProp cg3")}
 lead = np.log10(largest["ProxProp cg3"] / largest["BackProp"])
 lowest_lead, highest_lead = interval(lead)
 for name, each in largest.items():
-    print(f"largest usable τ, a number a seed, {name:<12}: {each.tolist()}")
+    print(f"largest usable τ of each seed, {name:<12}: {each.tolist()}")
 print(f"lead: {10 ** lead.mean():.1f} times, from {10 ** lowest_lead:.1f} to "
       f"{10 ** highest_lead:.1f}")
 
@@ -564,7 +573,7 @@ print(f"standard error of one accuracy on {len(data.y_test)} images: "
 #
 # If the environment variable MINILIFT_DATA names a folder with their files (`minilift data fetch` fills one), the next
 # cells repeat Fig. 2 on 2 000 images of each, for four epochs, with the step sizes of the digits. If not, nothing is
-# downloaded and the figure says so.
+# downloaded.
 
 # %%
 import os
@@ -585,34 +594,27 @@ folder = os.environ.get("MINILIFT_DATA")
 found = [name for name in sizes if folder and present(name, folder)]
 
 # %%
-alt = ("Training loss against epochs and seconds on MNIST and CIFAR-10, "
-       "where their files are here; otherwise one sentence: they are not "
-       "here, and what ran above ran on digits alone.")
 for name in found:
     larger = datasets.load(name)
     part = larger.X_train[:2000], larger.y_train[:2000]
     again = compare(entries, 4, widths=sizes[name], train=part, held_out=None)
     fig = two_panels(again, f"{name}, 2000 images, 3 seeds")
-    teach.show(fig, alt)
+    teach.show(fig, f"Training loss against epochs and against seconds on "
+               f"2000 images of {name}, five methods.")
 if not found:
-    fig, ax = plt.subplots(figsize=(9, 0.7))
-    ax.text(0.5, 0.5,
-            "Neither MNIST nor CIFAR-10 is here: skipped. What ran "
-            "above ran on digits alone.", ha="center", va="center",
-            fontsize=11)
-    ax.axis("off")
-    teach.show(fig, alt)
+    print("Neither MNIST nor CIFAR-10 is here: skipped. What ran above ran on "
+          "digits alone.")
 
 # %% [markdown]
 # ## Exercise 11.4 (break it): find something in nothing
 #
-# Suppose all methods are equal, and somebody tests $n$ independent claims, each on normal differences, with (11.1).
+# Suppose all methods are equal, and somebody tests $m$ independent claims, each on normal differences, with (11.1).
 # Each claim holds by luck with chance $\alpha = 0.025$ (half of 5 %, since the interval errs on either side). The
 # chance that at least one holds is
 #
-# $$ p_n = 1 - (1 - \alpha)^n. \tag{11.2} $$
+# $$ p_m = 1 - (1 - \alpha)^m. \tag{11.2} $$
 #
-# What is the smallest $n$ for which the resulting paper more likely than not has "a finding"?
+# What is the smallest $m$ for which the resulting paper more likely than not has "a finding"?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -621,32 +623,32 @@ if not found:
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $(1 - \alpha)^n \le \frac12$; take logarithms.
+# $(1 - \alpha)^m \le \frac12$; take logarithms.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `n = np.log(0.5) / ...`
+# `m = np.log(0.5) / ...`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 11.4
-# <solution n>
+# <solution m>
 alpha = 0.025
-n = int(np.ceil(np.log(0.5) / np.log(1 - alpha)))  # (11.2)
+m = int(np.ceil(np.log(0.5) / np.log(1 - alpha)))  # (11.2)
 # </solution>
 
 # %% tags=["check"]
-n = check.tries(n, SEED)
+m = check.tries(m, SEED)
 
 # %% tags=["mistake"]
 # says: do not add
-n = 20
+m = 20
 
 # %% tags=["mistake"]
 # says: only on one
-n = 14
+m = 14
 
 # %% [markdown]
 # Nine step sizes times ProxProp's four variants are 36 claims. If they were independent, how often would such a paper
@@ -694,8 +696,8 @@ for name, table in tables.items():
     ends = np.nan_to_num(table["train_loss"], nan=np.inf)
     best[name] = taus[np.argmin(np.median(ends, axis=0))]
 teach.record("Table 1 here: best τ of BackProp", best["BackProp"], 0.05, 0)
-teach.record("    of cg3", best["ProxProp cg3"], 0.5, 0)
-teach.record("    of cg1", best["ProxProp cg1"], 1, 0)
+teach.record("Table 1 here: best τ of cg3", best["ProxProp cg3"], 0.5, 0)
+teach.record("Table 1 here: best τ of cg1", best["ProxProp cg1"], 1, 0)
 teach.record("epochs that exact ProxProp needs", epochs_needed, expected=6,
              tolerance=2)
 teach.record("BackProp's best step size by training loss", best_tau,

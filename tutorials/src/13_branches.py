@@ -63,17 +63,13 @@ print(net)
 print("maps and joins read the values", net.inputs[1:])
 
 # %%
-# the layer graphs of this net and, for later, of a recurrent one
+# the layer graph of this net
 from minilift import plots
 
 with plt.rc_context({"figure.constrained_layout.use": False}):
     teach.show(plots.graph(net), "The layer graph of the residual block: an "
                "arc leads from value 1 below values 2 and 3 to the join, 4, "
                "which also reads value 3.")
-    teach.show(plots.graph(ml.rnn(2, 4, 1, 2, loss=ml.SquaredError())),
-               "The layer graph of a recurrent net over 2 time steps: arcs "
-               "lead from a_0 to two Selects, and θ_4 stands above maps 4 and "
-               "7, the second time with the word again.")
 
 # %% [markdown]
 # ## Exercise 13.1 (warm-up): the energy of a graph
@@ -295,8 +291,8 @@ left_over = None  # "a", "b" or "c"
 gap = a_half[3] + a[1] - z_half[4]  # (13.5)
 share = np.linalg.norm(gap) / np.linalg.norm(a[3] + a[1] - z_half[4])
 answer = "a" if share > 0.9 else "b" if share > 0.1 else "c"
-teach.reveal(left_over, answer, f"Share left: {share:.0e}. The first parent "
-             "closes the gap alone.")
+teach.reveal(left_over, answer, f"The share left is {share:.0e}: the first "
+             "parent closes the gap alone.")
 teach.holds("a_3^½ + a_1 − z_4^½ = 0", gap, 0 * gap)
 
 # %% [markdown]
@@ -400,8 +396,8 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
 # %% [markdown]
 # For every $\tau$ the naive order is wrong by the same part of the step, here 99 % in $\theta_1$ (seed 0): an error of
 # *first* order. The naive order is backprop for a net whose bridge passes values up but no signals down. On a chain
-# this cannot happen: no penalty has two values as parents. (Why $\theta_l$ must get the old $a_{l-1}$: notebook 04.)
-# `Concat` has two, but each has its own part of the gap: the order can matter only where a join *mixes*.
+# this cannot happen: no penalty has two values as parents. `Concat` has two, but each has its own part of the gap: the
+# order can matter only where a join *mixes*.
 
 # %% [markdown]
 # ## One θ in several places
@@ -416,6 +412,16 @@ teach.show(fig, "Error in θ_1 relative to the step against τ, which falls to "
 #
 # $$ d = \Bigl(\sum_u \tilde a_u^T\tilde a_u + I/\tau_\theta\Bigr)^{-1} \sum_u \tilde a_u^T g_u. \tag{13.7} $$
 #
+# Over two times: `Select` takes one time from the input, `Concat` puts the state beside it, `Zeros` is the first state;
+# = marks a join without transfer. $\theta_4$ stands twice: it is one array.
+
+# %%
+with plt.rc_context({"figure.constrained_layout.use": False}):
+    fig = plots.graph(ml.rnn(2, 4, 1, 2, loss=ml.SquaredError()))
+    fig.set_size_inches(11, 3.5)
+    teach.show(fig, "The layer graph of a recurrent net over 2 time steps: "
+               "arcs lead from a_0 to two Selects, and θ_4 stands above maps 4 "
+               "and 7, the second time with the word again.")
 
 # %% [markdown]
 # ## Exercise 13.4 (core): the stacked solve
@@ -541,7 +547,8 @@ for t in taus:
 stacked, added = (np.interp(2, np.log10(taus), misfit[name])
                   for name in ("stacked", "sum of single steps"))
 teach.reveal(sum_leaves, "a" if added < stacked else "b" if added < 1 else "c",
-             f"Left: {added:.1f} times; the stacked step {stacked:.2f}.")
+             f"The sum leaves {added:.1f} times the misfit of no step, the "
+             f"stacked step {stacked:.2f} of it.")
 
 # %%
 # at the shortest the sum is right to 1 %, and the mean an eighth of it
@@ -641,11 +648,6 @@ number_of_uses, large_tau = 200, 100.0
 # **Budget**: 10 epochs, 200 steps. **Criterion**: each method gets the step size with the lowest median, over the
 # seeds, of the final training loss. BackProp then continues to epoch 40. Guessing the mean costs
 # $\frac12\mathrm{Var} = \frac1{12} = 0.083$.
-#
-# ## Predict
-#
-# After 10 epochs, each at its best step size, whose loss is lower by more than a factor of 2? (a) BackProp's; (b)
-# ProxProp's; (c) neither's.
 
 # %%
 seeds, rates, budget = [SEED, SEED + 1, SEED + 2], [3e-3, 1e-2, 3e-2], 10
@@ -706,13 +708,20 @@ def table(runs, column="val_loss"):
     print(f"in the {limit:.2f} s of ProxProp's 10 epochs BackProp does {k}, of "
           f"{4 * budget}: at its best for so many, loss "
           f"{best(runs['BackProp'], k)[1]:.4f}")
-    print(f"BackProp needs {tie(runs)} epochs for ProxProp's loss, a tie per "
-          f"second if a ProxProp epoch costs {tie(runs) / budget:.1f} of its; "
-          f"here it costs {limit / time[budget]:.1f}")
+    print(f"BackProp needs {tie(runs)} epochs for ProxProp's loss: they tie "
+          "per second if an epoch of ProxProp takes as long as "
+          f"{tie(runs) / budget:.1f} of BackProp's; here it takes as long as "
+          f"{limit / time[budget]:.1f}")
 
 
 def verdict(theirs, ours):
     return "a" if 2 * theirs < ours else "b" if 2 * ours < theirs else "c"
+
+# %% [markdown]
+# ## Predict
+#
+# After 10 epochs, each at its best step size, whose loss is lower by more than a factor of 2? (a) BackProp's; (b)
+# ProxProp's; (c) neither's.
 
 # %% tags=["predict"]
 through_time = None  # "a", "b" or "c"
@@ -721,7 +730,8 @@ through_time = None  # "a", "b" or "c"
 time_runs = study(recurrent, adding(SEED + 10, 2000), adding(SEED + 11, 500),
                   100)
 loss = {name: best(time_runs[name], budget)[1] for name in methods}
-teach.reveal(through_time, verdict(*loss.values()))
+teach.reveal(through_time, verdict(*loss.values()), "Median losses: " +
+             ", ".join(f"{name} {value:.2g}" for name, value in loss.items()))
 table(time_runs)
 
 # %%
@@ -736,7 +746,8 @@ for name, runs in outside.items():
                     for lr in runs))
 
 # %% [markdown]
-# The loss over step sizes, epochs and seconds:
+# The loss over step sizes, epochs and seconds. Middle and right: at each epoch the best step size there; where it
+# changes, line and band jump.
 
 # %%
 def over_rates(ax, runs, guess):
@@ -753,11 +764,16 @@ def over_rates(ax, runs, guess):
 
 def over_time(axes, runs, guess):
     for name, (_, epochs) in methods.items():
-        losses = np.array([at(best(runs[name], k)[2], k)
-                           for k in range(epochs + 1)]).T
-        time = [seconds(runs[name], k) for k in range(epochs + 1)]
+        picks = [best(runs[name], k) for k in range(epochs + 1)]
+        losses = np.array([at(pick[2], k) for k, pick in enumerate(picks)]).T
+        new = [k for k in range(2, epochs + 1)
+               if picks[k][0] != picks[k - 1][0]]
+        time = np.array([seconds(runs[name], k) for k in range(epochs + 1)])
         for ax, horizontal in zip(axes, (np.arange(epochs + 1), time)):
             teach.band(ax, horizontal, losses, name, markevery=epochs // 5)
+            ax.plot(horizontal[new], np.median(losses, axis=0)[new], "D",
+                    color=teach.COLORS["black"], markerfacecolor="white",
+                    markersize=4, zorder=5)
             ax.axhline(guess, color=teach.COLORS["black"], linewidth=0.8)
 
 
@@ -772,9 +788,11 @@ def picture(runs, guess, task, alt):
     fig.suptitle(f"{task}: median and range of three seeds", fontsize=10)
     over_rates(axes[0], runs, guess)
     over_time(axes[1:], runs, guess)
-    axes[1].set(xlabel="epochs", title="each at its best for so many epochs\n")
+    axes[1].set(xlabel="epochs", title="best step size anew for each number\n"
+                "of epochs (diamonds: it changes)")
     axes[2].set(xlabel="seconds of training, this machine",
                 title="the same, over time\n")
+    axes[2].locator_params(axis="x", nbins=5)
     handles, labels = axes[1].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=2)
     teach.show(fig, alt)
@@ -783,7 +801,8 @@ def picture(runs, guess, task, alt):
 picture(time_runs, 1 / 12, "Adding problem",
         "Adding problem. Left: ProxProp's median after 10 epochs is below "
         "BackProp's at every step size, at the two larger by more than ten "
-        "times. Middle: each at the best step size for so many epochs, "
+        "times. Middle: each at the best step size for so many epochs, with "
+        "diamonds where it changes, "
         "BackProp's median stays near guessing at first, meets the end of "
         f"ProxProp's at {tie(time_runs)}, and ends lower. Right: the same over "
         "seconds.")
@@ -793,9 +812,9 @@ picture(time_runs, 1 / 12, "Adding problem",
 #
 # Depth: `ml.resnet` with 16 maps, 16 units wide, seven blocks, softmax cross-entropy, 500 digits, batches of 100 (50
 # steps in ten epochs), otherwise as above. For comparison, `ml.mlp` with the same maps, **without bridges**, with one
-# seed at step size 0.01. A step of exact ProxProp also solves a small system for each hidden map: the last printed
-# lines and the right panel compare seconds, BackProp's up to epoch 40.
-#
+# seed at step size 0.01. A step of exact ProxProp also solves a small system for each hidden map: mind the seconds.
+
+# %% [markdown]
 # ## Predict
 #
 # With bridges, each at its best step size: how many epochs does BackProp need to reach ProxProp's loss after 10? (a) up
@@ -815,7 +834,8 @@ deep_runs = study(lambda seed: ml.resnet(widths, seed=seed), train, test, 100)
 deep = {name: best(deep_runs[name], budget)[1] for name in methods}
 longer = best(deep_runs["BackProp"], 4 * budget)[1]
 found = tie(deep_runs)
-teach.reveal(needed, "a" if found <= 15 else "b" if found <= 25 else "c")
+teach.reveal(needed, "a" if found <= 15 else "b" if found <= 25 else "c",
+             f"BackProp needs {found}.")
 table(deep_runs, "val_accuracy")
 
 # %%
@@ -886,14 +906,16 @@ ahead = np.log10(longer / deep["ProxProp exact"])
 teach.record("the same for four times BackProp's epochs", ahead, -0.6, 0.8)
 teach.record("BackProp's epochs for ProxProp's loss, in time",
              tie(time_runs), 28, 10)
-teach.record("    in depth (41: more than 40)", min(tie(deep_runs), 41), 34, 6)
+teach.record("the same in depth (41: more than 40)", min(tie(deep_runs), 41),
+             34, 6)
 ahead = np.log10(best(time_runs["BackProp"], 4 * budget)[1]
                  / loss["ProxProp exact"])
 teach.record("decades from ProxProp's loss to BackProp's after 40",
              ahead, -0.4, 0.6)
 teach.record("BackProp's loss without bridges", without["BackProp"],
              expected=2.0, tolerance=0.2)
-teach.record("ProxProp's", without["ProxProp exact"], 1.5, 0.4)
+teach.record("ProxProp's loss without bridges", without["ProxProp exact"], 1.5,
+             0.4)
 decades = np.log10(first["with bridges"] / first["without"])
 teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 
@@ -905,17 +927,16 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 #   adds.
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
-#   0.0006 to 0.0007 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best
-#   step size for so many epochs, reached ProxProp's loss in epochs 27 to 30 and 32 to 34 (on three kinds of CPU, which
-#   round differently): ProxProp leads per second only while its epoch costs less than about 3 of BackProp's. At epoch 40
-#   BackProp's median was lower in both. Without bridges (one seed, one step size) BackProp was at 2.0 and ProxProp at 1.5
-#   after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was 2.4e-6 at the start, with bridges 0.28.
+#   0.0006 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best step size
+#   for so many epochs, reached ProxProp's loss in epochs 30 and 34 (printed above; another processor's rounding moves
+#   them by a few): ProxProp leads per second only while its epoch costs less than about 3 of BackProp's. At epoch 40
+#   BackProp's median was lower in both. Without bridges (one seed, one step size) BackProp was at 2.0 and ProxProp at
+#   1.5 after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was 2.4e-6 at the start, with bridges 0.28.
 #
 # **What this does not show.** One task each, narrow nets, three seeds, Adam, one $\tau_\theta$, a coarse grid of step
-# sizes (through time the best lie at its ends; at 0.1, beyond it, ProxProp's median was 0.0006 on one kind of CPU and
-# 0.002 on two; in depth BackProp is ahead at 0.003). Sizes, transfer and optimizer were chosen after trial runs, each
-# step size on the seeds reported. With batches of 50 for ten epochs (400 steps), the ranges through time overlap
-# (13.6's answer prints them). Nothing about *why* ProxProp leads. Seconds: one machine's.
+# sizes (through time the best lie at its ends, beyond which none was clearly better; in depth BackProp is ahead at
+# 0.003). Sizes, transfer and optimizer were chosen after trial runs, each step size on the seeds reported. Nothing about
+# *why* ProxProp leads. Seconds: one machine's.
 #
 # **References.** Frerix et al., *Proximal Backpropagation*, ICLR 2018: Algorithm 1 and Proposition 1, for chains. He,
 # Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016: the bridge, and deeper plain nets that

@@ -29,7 +29,7 @@ teach.versions()
 # %% [markdown]
 # ## Nothing is thrown away
 #
-# In notebook 04 the values $z_l, a_l$ were variables for one sweep only: each took a gradient step, then a new forward
+# In notebook 04 the values $z_l, a_l$ were variables for one sweep: each took a gradient step, then a new forward
 # pass replaced them. Block coordinate descent (BCD) keeps them, for each sample, and *solves* for each block while the
 # others are fixed. Its energy also splits the output from the loss:
 #
@@ -241,8 +241,8 @@ teach.show(fig,
            "jumps twice, from u = q into the middle and out again.")
 counts = {name: jumps.sum() for name, jumps in steps.items()}
 most = max(counts, key=counts.get).split(",")[0].split(" (")[0]
-teach.reveal(most_jumps, most,
-             "; ".join(f"{name}: {count}" for name, count in counts.items()))
+teach.reveal(most_jumps, most, "Jumps: " + "; ".join(
+    f"{name}: {count}" for name, count in counts.items()) + ".")
 
 # %% [markdown]
 # ## Exercise 14.3 (core): weights and bias as two blocks
@@ -321,7 +321,7 @@ def pair(a, z, W, b, rho, alpha):
 #
 # $$ F(x + p + r) \le \tfrac12 F(x + 2p) + \tfrac12 F(x + 2r) = F(x). \tag{14.5} $$
 #
-# So $F$ does not rise, but it may hardly fall: see Exercise 14.4.
+# So $F$ does not rise, but may hardly fall (Exercise 14.4).
 
 # %%
 def published(a, z, W, b, rho, alpha):
@@ -417,16 +417,18 @@ for name, update in (("simultaneous steps", published), ("block steps", pair)):
 #
 # BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 2$ each $\theta_l$, $a_{l-1}$, $z_{l-1}$, and
 # last $\theta_1$. $W_l$ and $b_l$ can also be *one* block, ProxProp's step (notebook 05) with target $z_l$: `ml.BCD`
-# does that, and offers the published pair as `bias="jacobi"`. The block $a_{l-1}$ is least squares too:
+# does that, and offers the published pair as `bias="jacobi"`. Unlike $a_D$, $\theta_l$ and the hidden $z_l$,
+# $z_D$ and $a_{l-1}$ have no prox term:
 #
-# $$ a_{l-1}\,(\rho\,W_lW_l^T + \gamma I) = \rho\,(z_l - 1b_l^T)\,W_l^T + \gamma\,\sigma(z_{l-1}). \tag{14.6} $$
+# $$ z_D = \frac{\gamma a_D + \rho\,\varphi_D}{\gamma + \rho}, \qquad
+#    a_{l-1}\,(\rho\,W_lW_l^T + \gamma I) = \rho\,(z_l - 1b_l^T)\,W_l^T + \gamma\,\sigma(z_{l-1}). \tag{14.6} $$
 
 # %%
 def sweep(theta, z, a):
     theta, z, a, relu = list(theta), list(z), list(a), list(ml.ReLU().pieces)
     a[D] = output_block(Y, z[D], a[D], gamma, alpha)  # (14.2)
     phi = net.phi[D].forward(theta[D], a[D - 1])
-    z[D] = (gamma * a[D] + rho * phi) / (gamma + rho)
+    z[D] = (gamma * a[D] + rho * phi) / (gamma + rho)  # (14.6)
     for l in range(D, 0, -1):
         rows = np.hstack([a[l - 1], np.ones((len(X), 1))])
         theta[l] = np.linalg.solve(rho * rows.T @ rows
@@ -489,9 +491,8 @@ teach.show(fig,
 # %% [markdown]
 # ## Predict
 #
-# $E$ cannot rise: each block step minimises it (plus a prox term that is zero before the step). It starts at $J$. After
-# 40 sweeps, where is the loss $J$ of the network itself, by a new forward pass? "below E", "near E" (at most twice as
-# much) or "far above"?
+# $E$ cannot rise: each block step minimises it (some plus a prox term, zero before the step). After 40 sweeps, where is
+# the loss $J$ of the network itself, by a new forward pass? "below E", "near E" (at most twice as much) or "far above"?
 
 # %% tags=["predict"]
 loss_is = None  # "below E", "near E" or "far above"
@@ -572,7 +573,7 @@ for name, parts in off.items():
 # ## Predict
 #
 # Keep $\mu = 1$ for 40 sweeps, or raise it by 5 % or 20 % in each, up to 1,000. With which growth, 1, 1.05 or 1.2, is
-# the network's loss $J$ lowest at the end (median of three seeds)?
+# the network's final loss $J$ lowest (median of three seeds)?
 
 # %% tags=["predict"]
 best_growth = None  # 1, 1.05 or 1.2
@@ -585,7 +586,9 @@ macs = {growth: [trained(methods[growth] if seed == SEED else
                  for seed in seeds] for growth in growths}
 ends = {growth: np.array([run["train_loss"][-1] for run in histories])
         for growth, histories in macs.items()}
-teach.reveal(best_growth, min(ends, key=lambda growth: np.median(ends[growth])))
+medians = {growth: np.median(losses) for growth, losses in ends.items()}
+teach.reveal(best_growth, min(medians, key=medians.get), "Median losses: " +
+             ", ".join(f"{J:.1f} with {g:g}" for g, J in medians.items()) + ".")
 
 # %%
 # the energy by hand
@@ -612,8 +615,10 @@ for ax, (growth, histories) in zip(axes, macs.items()):
                color=teach.COLORS["black"])
     print(f"growth {growth:g}: the median energy is least after sweep",
           1 + np.median(energies, axis=0).argmin())
-    ax.set(title=f"μ times {growth:g} a sweep, to {min(growth**39, 1000):.1f}",
-           xlabel="sweeps", yscale="log")
+    most = round(min(growth**39, 1000), 1)
+    title = f"μ grows by {growth - 1:.0%} per sweep, to {most:g}"
+    ax.set(title=title if growth > 1 else "μ = 1 is kept", xlabel="sweeps",
+           yscale="log")
 axes[0].set(ylabel="sum over 300 digits")
 axes[0].legend()
 teach.show(fig, "MAC's energy and the network's loss against sweeps for three "
@@ -641,73 +646,77 @@ for growth, parts in above.items():
 # %% [markdown]
 # ## Exercise 14.5 (core): a price that rises
 #
-# The second remedy: a multiplier $u$ is a price for breaking $z_D = \varphi_D$, raised until nobody does. This is ADMM
-# as in Taylor et al., in the terms with $z_D$ (no $a_D$; $\beta$, $\gamma$ *without* ½):
+# The second remedy: a multiplier $\lambda$ is a rising price for breaking $z_D = \varphi_D$. This is
+# ADMM as in Taylor et al., in the terms with $z_D$ (no $a_D$; $\beta$, $\gamma$ *without* ½):
 #
-# $$ z_D \leftarrow \arg\min_z\; L_y(z) + \langle z, u\rangle + \beta\|z - \varphi_D\|^2, \qquad
-#    u \leftarrow u + \beta\,(z_D - \varphi_D). \tag{14.8} $$
+# $$ z_D \leftarrow \arg\min_z\; L_y(z) + \langle z, \lambda\rangle + \beta\|z - \varphi_D\|^2, \qquad
+#    \lambda \leftarrow \lambda + \beta\,(z_D - \varphi_D). \tag{14.8} $$
 #
 # Write (14.8) for $L_y(z) = \frac12\|z - Y\|^2$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Set the slope in $z$ to zero. The multiplier sees the new $z$.
+# The slope in $z$ is zero. The multiplier sees the new $z$.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $(z - Y) + u + 2\beta(z - \varphi) = 0$.
+# $(z - Y) + \lambda + 2\beta(z - \varphi) = 0$.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `z = (Y - u + 2 * beta * phi) / ...`
+# `z = (Y - lam + 2 * beta * phi) / ...`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 14.5
-def output_step(Y, phi, u, beta):
-    """Return the new z and the new u, of the shape of Y, phi and u;
+def output_step(Y, phi, lam, beta):
+    """Return the new z and the new λ, of the shape of Y, phi and lam;
     these stay as they are."""
     # <solution>
-    z = (Y - u + 2 * beta * phi) / (1 + 2 * beta)  # (14.8)
-    return z, u + beta * (z - phi)
+    z = (Y - lam + 2 * beta * phi) / (1 + 2 * beta)  # (14.8)
+    return z, lam + beta * (z - phi)
     # </solution>
 
 # %% tags=["check"]
 output_step = check.output_step(output_step, SEED)
 
 # %% tags=["mistake"]
-# says: the sign of u in z
-def output_step(Y, phi, u, beta):
-    z = (Y + u + 2 * beta * phi) / (1 + 2 * beta)
-    return z, u + beta * (z - phi)
+# says: the sign of λ in z
+def output_step(Y, phi, lam, beta):
+    z = (Y + lam + 2 * beta * phi) / (1 + 2 * beta)
+    return z, lam + beta * (z - phi)
 
 # %% tags=["mistake"]
 # says: without ½
-def output_step(Y, phi, u, beta):
-    z = (Y - u + beta * phi) / (1 + beta)
-    return z, u + beta * (z - phi)
+def output_step(Y, phi, lam, beta):
+    z = (Y - lam + beta * phi) / (1 + beta)
+    return z, lam + beta * (z - phi)
 
 # %% tags=["mistake"]
-# says: the old u is lost
-def output_step(Y, phi, u, beta):
-    z = (Y - u + 2 * beta * phi) / (1 + 2 * beta)
+# says: the old λ is lost
+def output_step(Y, phi, lam, beta):
+    z = (Y - lam + 2 * beta * phi) / (1 + 2 * beta)
     return z, beta * (z - phi)
 
 # %% [markdown]
-# Fix $\varphi$ and repeat. If $u$ stays 0, a gap $\|\varphi - Y\|/(1 + 2\beta)$ remains, closed only as
-# $\beta \to \infty$. With $u^* = Y - \varphi_D$ the slope of (14.8) is $(1 + 2\beta)(z_D - \varphi_D) - (u^* - u)$; set
-# to zero and put into the second step, it gives a fixed factor and the limit $u^*$, minus BackProp's signal $g_D$:
+# Fix $\varphi$ and repeat. If $\lambda$ stays 0, a gap $\|\varphi - Y\|/(1 + 2\beta)$ remains, closed only as
+# $\beta \to \infty$. With $\lambda^* = Y - \varphi_D$ the slope of (14.8) is
+# $(1 + 2\beta)(z_D - \varphi_D) - (\lambda^* - \lambda)$; set to zero and put into the second step, it gives a fixed
+# factor and the limit $\lambda^* = -g_D$, BackProp's signal with the opposite sign:
 #
-# $$ z_D - \varphi_D = \frac{u^* - u}{1 + 2\beta}, \qquad u - u^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(u - u^*),
-#    \qquad u^* = Y - \varphi_D = -\nabla L_y(\varphi_D). \tag{14.9} $$
+# $$ z_D - \varphi_D = \frac{\lambda^* - \lambda}{1 + 2\beta}, \qquad
+#    \lambda - \lambda^* \leftarrow \frac{1 + \beta}{1 + 2\beta}\,(\lambda - \lambda^*),
+#    \qquad \lambda^* = Y - \varphi_D = -\nabla L_y(\varphi_D). \tag{14.9} $$
+#
+# (The method of multipliers would step by $2\beta(z_D - \varphi_D)$, with factor $1/(1 + 2\beta)$.)
 
 # %% [markdown]
 # ## Predict
 #
-# Take an untrained network, the values of its forward pass, and $u = u^*$. ADMM visits all blocks once. How
+# Take an untrained network, the values of its forward pass, and $\lambda = \lambda^*$. ADMM visits all blocks once. How
 # many of its three $\theta_l$ move?
 
 # %% tags=["predict"]
@@ -722,7 +731,7 @@ for seed in seeds:
         multiplier=Y - values.z[D])
     _, steps_taken = admm.direction(untrained, X, Y)
     moving += [sum(np.abs(step).max() > 1e-9 for step in steps_taken)]
-why = "" if any(moving) else " Only z_D sees u, and it stays."
+why = "" if any(moving) else " Only z_D sees λ, and it stays."
 teach.reveal(moved, int(max(moving)),
              f"In three networks: {', '.join(map(str, moving))}.{why}")
 
@@ -732,28 +741,28 @@ teach.reveal(moved, int(max(moving)),
 # %%
 some = np.random.default_rng(SEED).normal(size=Y.shape)
 z, _ = output_step(Y, phi, some, beta)
-teach.holds("the gap, for a random u", z - phi,
+teach.holds("the gap, for a random λ", z - phi,
             (limit - some) / (1 + 2 * beta))  # (14.9)
-z, u = output_step(Y, phi, 0 * Y, beta)
-slope = (z - Y) + 2 * beta * (z - phi)  # (14.8), with u = 0
+z, lam = output_step(Y, phi, 0 * Y, beta)
+slope = (z - Y) + 2 * beta * (z - phi)  # (14.8), with λ = 0
 teach.holds("slope of (14.8) in z", slope, 0 * Y)
-teach.holds("one step of u", u - limit,
+teach.holds("one step of λ", lam - limit,
             (1 + beta) / (1 + 2 * beta) * (0 - limit))  # (14.9)
 for weight in (1.0, 10.0, 100.0):
     held, _ = output_step(Y, phi, 0 * Y, weight)
     gap = np.linalg.norm(held - phi)
-    print(f"without u, β = {weight:g}: gap {gap:.2f}")
+    print(f"without λ, β = {weight:g}: gap {gap:.2f}")
     teach.holds("    as the formula says", gap,
                 np.linalg.norm(phi - Y) / (1 + 2 * weight))
 for _ in range(100):
-    z, u = output_step(Y, phi, u, beta)
-teach.holds("after 100 more, u = u*", u, limit)
+    z, lam = output_step(Y, phi, lam, beta)
+teach.holds("after 100 more, λ = λ*", lam, limit)
 print(f"and the gap, at β = 1: {np.linalg.norm(z - phi):.0e}")
 
 # %% [markdown]
-# The Lagrangian of the constraint has $\langle z_D - \varphi_D, u\rangle$ where Taylor et al. have
-# $\langle z_D, u\rangle$. For $z_D$ the two are equivalent, but now $\theta_D$ and $a_{D-1}$ see $u$ too; the library's
-# energy takes it as `multiplier="gap"`.
+# The Lagrangian of the constraint has $\langle z_D - \varphi_D, \lambda\rangle$ where Taylor et al. have
+# $\langle z_D, \lambda\rangle$. For $z_D$ the two are equivalent, but now $\theta_D$ and $a_{D-1}$ see $\lambda$ too;
+# the library's energy takes it as `multiplier="gap"`.
 
 # %%
 from minilift.methods.lifted.three_split import ThreeSplit
@@ -773,8 +782,8 @@ class NoPrice(ml.ADMM):
 # ## Predict
 #
 # Sixty sweeps of ADMM ($\beta = 1$, $\gamma = 10$, prox weight 5, three seeds) without a multiplier ("none"), with
-# $\langle z, u\rangle$ ("z"), with $\langle z - \varphi, u\rangle$ ("gap"). Which network has the *highest* loss at the
-# end?
+# $\langle z, \lambda\rangle$ ("z"), with $\langle z - \varphi, \lambda\rangle$ ("gap"). Which network has the *highest*
+# loss at the end?
 
 # %% tags=["predict"]
 highest = None  # "none", "z" or "gap"
@@ -782,8 +791,8 @@ highest = None  # "none", "z" or "gap"
 # %%
 kinds = {"no multiplier": (NoPrice, {"color": teach.COLORS["grey"],
                                      "linestyle": ":", "marker": ""}),
-         "⟨z, u⟩, published": (ml.ADMM, {"markevery": 10}),
-         "⟨z − φ, u⟩": (GapADMM, {"color": teach.COLORS["purple"],
+         "⟨z, λ⟩, published": (ml.ADMM, {"markevery": 10}),
+         "⟨z − φ, λ⟩": (GapADMM, {"color": teach.COLORS["purple"],
                                   "linestyle": "--", "marker": ""})}
 ties, gaps = {}, {}
 for name, (kind, _) in kinds.items():
@@ -800,10 +809,10 @@ for name, (kind, _) in kinds.items():
           f"{ties[name][:, 10].max():.0f}, after 60 "
           f"{ties[name][:, -1].min():.0f} to {ties[name][:, -1].max():.0f}")
 middles = [np.median(losses[:, -1]) for losses in ties.values()]
-held = ties["⟨z, u⟩, published"][:, 10:]
+held = ties["⟨z, λ⟩, published"][:, 10:]
 moves = np.ptp(held, axis=1).max() / held.max()
 teach.reveal(highest, ("none", "z", "gap")[int(np.argmax(middles))],
-             f"With ⟨z, u⟩ the loss moves by {moves:.0%} from sweep 10 on.")
+             f"With ⟨z, λ⟩ the loss moves by {moves:.0%} from sweep 10 on.")
 
 # %%
 # the three, over the sweeps
@@ -825,12 +834,8 @@ teach.show(fig, "ADMM with a prox weight of 5: loss of the network against 60 "
 #
 # The same 300 digits, 30 epochs or sweeps. Each method gets the best of three values of one number, by training loss on
 # seed 9, then runs from three other seeds. ADMM has $\gamma = \beta$ and a prox weight of 1. BackProp takes
-# mini-batches of 20: 15 steps per epoch, where the others sweep once. BCD has $\gamma = \rho = 1$; MAC's $\mu$ grows by
+# 15 mini-batches of 20 per epoch, the others sweep once. BCD has $\gamma = \rho = 1$; MAC's $\mu$ grows by
 # 5 % per sweep.
-#
-# ## Predict
-#
-# Whose median training loss is lowest at the end: that of "BackProp", "BCD", "ADMM" or "MAC"?
 
 # %%
 entries = {"BackProp": ("lr", (0.01, 0.03, 0.1),
@@ -853,6 +858,10 @@ def run(name, value, seed):
     guesses = net.predict(data.X_test.astype(float)).argmax(axis=1)
     return history, np.mean(guesses == data.y_test)
 
+# %% [markdown]
+# ## Predict
+#
+# Whose median training loss is lowest at the end: that of "BackProp", "BCD", "ADMM" or "MAC"?
 
 # %% tags=["predict"]
 winner = None  # "BackProp", "BCD", "ADMM" or "MAC"
@@ -871,7 +880,7 @@ for name, (symbol, values, _) in entries.items():
     courses[name] = f"{name}, {symbol} = {value:g}", losses, seconds
     final[name], after_20[name] = np.median(losses[:, [-1, 20]], axis=0)
     accuracy[name], spent[name] = np.median(accuracies), seconds[-1]
-teach.reveal(winner, min(final, key=final.get))
+teach.reveal(winner, min(final, key=final.get), "The losses:")
 for name in entries:
     print(f"{name}: loss {after_20[name]:.1f} after 20, {final[name]:.1f} at "
           f"the end, test accuracy {accuracy[name]:.2f}, {spent[name]:.2f} s")
@@ -898,8 +907,8 @@ teach.show(fig,
 # %% [markdown]
 # ## Exercise 14.6 (open): choose by the energy?
 #
-# Somebody proposes to choose BCD's $\alpha$ by the lowest $E$ after 40 sweeps, which the history has. Write down what
-# you expect, run it for three $\alpha$, and state a claim with numbers and limits. Then name one quantity, computed
+# Somebody proposes to choose BCD's $\alpha$ by the lowest $E$ after 40 sweeps. Write down what you expect, run it for
+# three $\alpha$, and state a claim with numbers and limits. Then name one quantity, computed
 # from the variables alone, that you would watch beside $E$.
 
 # %% [markdown] tags=["answer"]
@@ -948,9 +957,11 @@ teach.record("MAC: loss over energy, growth 1.2, largest", max(ratios[1.2]),
              expected=1.05, tolerance=0.2)
 teach.record("MAC: growth 1.2 over 1.05, per cent, least", min(above[1.05]),
              expected=23, tolerance=12)
-teach.record("    the same, largest", max(above[1.05]), 33, 12)
+teach.record("MAC: growth 1.2 over 1.05, per cent, largest", max(above[1.05]),
+             33, 12)
 teach.record("MAC: growth 1.2 over 1, per cent, least", min(above[1.0]), 1, 9)
-teach.record("    the same, largest", max(above[1.0]), 19, 12)
+teach.record("MAC: growth 1.2 over 1, per cent, largest", max(above[1.0]), 19,
+             12)
 still = stuck["simultaneous steps"][-1]
 teach.record("misfit that 20 simultaneous steps leave", still, 0.99, 0.005)
 none, *either = (np.median(gaps[name]) for name in kinds)
@@ -962,12 +973,12 @@ teach.record("ADMM: loss after 10 sweeps, none over gap", early / lead, 1.2,
              0.15)
 
 # %% tags=["record"]
-theirs = np.median(ties["⟨z, u⟩, published"], axis=0)
+theirs = np.median(ties["⟨z, λ⟩, published"], axis=0)
 teach.record("ADMM: loss after 10 sweeps, published", theirs[10], 123, 10)
 teach.record("ADMM: loss after 60 sweeps, published", theirs[60], 122, 10)
 without = np.median(ties["no multiplier"][:, -1])
 teach.record("ADMM: loss without", without, expected=25, tolerance=5)
-on_gap = np.median(ties["⟨z − φ, u⟩"][:, -1])
+on_gap = np.median(ties["⟨z − φ, λ⟩"][:, -1])
 teach.record("ADMM: loss with the multiplier on the gap", on_gap, expected=24,
              tolerance=5)
 teach.record("race, final loss of BackProp", final["BackProp"], 7, 3)
@@ -986,12 +997,12 @@ teach.record("race, MAC over BackProp after 20", share, 1.0, 0.3)
 # - In 40 sweeps BCD's energy fell by a factor of 78 to 112 (three seeds), the network's loss by less than 4.
 # - MAC's rising $\mu$ brings $E$ and $J$ together: $J/E$ ends at 30 to 32 with growth 1, 7 at 1.05, 1 at 1.2, where
 #   each seed's loss is 23 to 33 % above that at 1.05.
-# - A multiplier narrows $z_D$'s gap from 0.3 to 7e-4 or 1e-2. As $\langle z_D, u\rangle$, at $u^*$, it moved no
-#   $\theta_l$ of three untrained networks; on the gap, it lowers the loss after 10 sweeps, but hardly after 60.
+# - A multiplier narrows $z_D$'s gap from 0.3 to 7e-4 or 1e-2. As $\langle z_D, \lambda\rangle$, at $\lambda^*$, it moved
+#   no $\theta_l$ of three untrained networks; on the gap, it lowers the loss after 10 sweeps, but hardly after 60.
 #
 # **What this does not show.** Large problems: one small ReLU net, 300 digits, half squared error, 30 to 60 sweeps, a
-# grid of three values, three seeds. The program of BCD's authors trains far wider nets, on 60 000 images. Taylor et al.
-# leave the multiplier out at first, and compute in parallel; neither was tried. Plain BackProp won the race.
+# grid of three values, three seeds. BCD's authors train far wider nets, on 60 000 images. Taylor et al. leave the
+# multiplier out at first, and compute in parallel; neither was tried. Plain BackProp won the race.
 #
 # **References.** Zeng, Lau, Lin, Yao, *Global Convergence of Block Coordinate Descent in Deep Learning*, ICML 2019: BCD,
 # its energy, order and prox terms (14.1)–(14.3), (14.6); the pair of (14.5) is from their program

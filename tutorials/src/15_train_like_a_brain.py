@@ -86,21 +86,18 @@ teach.holds("F of other values: the library's", F_by_hand(away),
 # %% [markdown]
 # ## Exercise 15.1 (warm-up): who pulls at a layer?
 #
-# Two terms of $F$ contain $a_l$: its own error, and the error of the layer above, which $a_l$ predicts. With the slope
-# $\sigma'_{l+1}$ at $z_{l+1} = a_lW_{l+1} + 1b_{l+1}^T$ (ones at the output, where $-e_D$ is the loss's gradient),
-#
-# $$ \frac{\partial F}{\partial a_l} = e_l - (e_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T. \tag{15.2} $$
-#
-# Write it.
+# Two terms of $F$ contain $a_l$: its own error, and the error of the layer above, which $a_l$ predicts through
+# $z_{l+1} = a_lW_{l+1} + 1b_{l+1}^T$, where the transfer has the slope $\sigma'_{l+1}$ (ones at the output, where $-e_D$
+# is the loss's gradient). Derive $\partial F/\partial a_l$ and write it.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# The chain rule on two terms: both are squares, unless the upper one is the loss.
+# The chain rule on two terms: both are squares, unless the upper one is the loss. How does $e_{l+1}$ depend on $a_l$?
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Equation (15.2) has one product of arrays entry by entry and one of matrices.
+# $\partial\,\tfrac12\|e_l\|^2/\partial a_l = e_l$. From above comes one product entry by entry, then one of matrices.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -135,6 +132,15 @@ def value_gradient(e, e_above, slope_above, W_above):
 # says: own error
 def value_gradient(e, e_above, slope_above, W_above):
     return -(e_above * slope_above) @ W_above.T
+
+# %% [markdown]
+# <details><summary>Written out (after Exercise 15.1)</summary>
+#
+# $$ \frac{\partial F}{\partial a_l} = e_l - (e_{l+1} \odot \sigma'_{l+1})\,W_{l+1}^T \tag{15.2} $$
+#
+# </details>
+#
+# Central differences, and the library:
 
 # %%
 def gradient(l, a):
@@ -277,7 +283,7 @@ teach.show(fig, "Sizes of the errors by map and step, as colours and numbers. "
 #    \qquad\text{for any } \eta. \tag{15.4} $$
 #
 # Later arrivals add up. For small $\eta$ each step adds $\eta$ times the error then present in the layer above, so the
-# factor after $T$ steps is $\binom{T}{D-l}\eta^{D-l}$, because $\sum_{t<T}\binom tk = \binom{T}{k+1}$.
+# factor after $T$ steps is, to leading order, $\binom{T}{D-l}\eta^{D-l}$, because $\sum_{t<T}\binom tk = \binom{T}{k+1}$.
 
 # %%
 def directions(a):
@@ -342,6 +348,17 @@ fixed = ml.PredictiveCoding(0.2, 20, prediction="fixed")
 _, library = fixed.direction(net, X, y)
 for l, d in enumerate(recursion(0.2, 20), start=1):
     teach.holds(f"map {l}, η = 0.2, 20 steps: the library", d, library[l - 1])
+
+# %% [markdown]
+# On a graph too? Here is a residual net (notebook 13):
+
+# %%
+bridged = ml.resnet([64] + [16] * 5 + [10], "tanh", seed=SEED, dtype=np.float64)
+fixed = ml.PredictiveCoding(1.0, bridged.depth - 1, prediction="fixed")
+for l, d, g in zip(bridged.maps, fixed.direction(bridged, X, y)[1],
+                   ml.BackProp().direction(bridged, X, y)[1]):
+    size = np.abs(g).max()  # below 1
+    teach.holds(f"with bridges, map {l}: ∇J", d / size, g / size)
 
 # %% [markdown]
 # ## Predict
@@ -559,17 +576,17 @@ rate = 1.0
 # ## Targets instead of errors
 #
 # Target propagation sends down neither errors nor signals but *wishes*: values $t_l$ that a layer should
-# have had. They come through inverses $g_l$, which learn to undo $f_l$ on noisy values,
+# have had. They come through inverses $\hat f_l$, which learn to undo $f_l$ on noisy values,
 #
-# $$ \min_{\psi_l}\; \tfrac{1}{2N}\|g_l(f_l(\tilde h)) - \tilde h\|^2, \qquad
-#    \tilde h = h_{l-1} + \sigma\nu. \tag{15.8} $$
+# $$ \min_{\psi_l}\; \tfrac{1}{2N}\|\hat f_l(f_l(\tilde h)) - \tilde h\|^2, \qquad
+#    \tilde h = h_{l-1} + s\,\nu. \tag{15.8} $$
 #
 # There are no transposed weights: $\psi_l$ is a matrix of its own. Starting from
 # $t_D = h_D - \beta\,\partial L_y/\partial h_D$, the targets are
 #
-# $$ t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l). \tag{15.9} $$
+# $$ t_{l-1} = h_{l-1} + \hat f_l(t_l) - \hat f_l(h_l). \tag{15.9} $$
 #
-# The obvious rule would be $t_{l-1} = g_l(t_l)$. The difference in (15.9) removes the error of $g_l$ at $h_l$. Each map
+# The obvious rule would be $t_{l-1} = \hat f_l(t_l)$. The difference in (15.9) removes the error of $\hat f_l$ at $h_l$. Each map
 # then descends on $\frac12\|f_l(h_{l-1}) - t_l\|^2$ alone.
 
 # %% [markdown]
@@ -667,7 +684,7 @@ for l in psi:
     made = made if l == D else np.tanh(made)  # f_l
     off = np.sum((inverses[l](made) - noisy) ** 2) / (2 * len(X))  # (15.8)
     theirs, _ = propagation.reconstruct(net, l, noisy, net.theta[l])
-    teach.holds(f"(15.8) for g_{l}: the library's", off, theirs)
+    teach.holds(f"(15.8) for f̂_{l}: the library's", off, theirs)
 
 # %%
 # the obvious rule beside (15.9), both with the inverses as they are now
@@ -682,8 +699,8 @@ t = targets(h, t[D], inverses)
 obvious = [None] * D + [t[D]]
 for l in range(D, 1, -1):
     obvious[l - 1] = inverses[l](obvious[l])
-rules = {"t = h + g(t) − g(h)": target_cosines(t),
-         "t = g(t)": target_cosines(obvious)}
+rules = {"t = h + f̂(t) − f̂(h)": target_cosines(t),
+         "t = f̂(t)": target_cosines(obvious)}
 for name, found in rules.items():
     print(f"{name}: cosines of maps 1 to 5 to ∇J",
           ", ".join(f"{c:.2f}" for c in found))
@@ -793,9 +810,13 @@ for row, name in enumerate(entries):
                row=row // 2)
     for ax, x in ((axes[1], np.arange(21)), (axes[2], seconds[name])):
         teach.band(ax, x, losses[name], name, markevery=4,
-                   label=f"{name}, {chosen[name]:g}")
-axes[0].set(xlabel="learning rate", ylabel="final training loss, seeds 7-9")
+                   label=f"{name}, rate {chosen[name]:g}")
+axes[0].set(xlabel="learning rate", ylabel="final training loss, seeds 7-9",
+            xscale="log", xticks=rates, xticklabels=[f"{r:g}" for r in rates])
+axes[0].set_title("×: a seed ends above guessing\n", fontsize=10)
+axes[0].minorticks_off()
 axes[1].set(xlabel="epoch", ylabel="training loss, seeds 0-2")
+axes[1].set_title("median and range of 3 seeds\n", fontsize=10)
 axes[2].set(xlabel="seconds (this machine)")
 for ax in axes:
     ax.set(yscale="log")
@@ -823,7 +844,7 @@ teach.show(fig, "Left: final training loss against the learning rate; a cross "
 # %% [markdown] tags=["answer"]
 # **One answer.** In predictive coding the change of a weight is a product of quantities at its two ends, and while
 # values relax no layer waits for another; but by (15.2) errors come down through the transposed weights, and each layer
-# needs its values and its errors. In target propagation no weight is transposed, but (15.9) asks $g_l$ for two values
+# needs its values and its errors. In target propagation no weight is transposed, but (15.9) asks $\hat f_l$ for two values
 # at once, and in (15.8) a map and its inverse run on noisy values. The experiment: give predictive coding fixed random
 # matrices for the way down, or a second set with its own learning rule, and measure the cosine with the gradient during
 # training, at several depths.
@@ -842,7 +863,8 @@ teach.record("F grows at 1.05 of the limit, by tenfold or more", growth[1.05],
              expected=1500, tolerance=1400)
 kept, bare = (np.mean(found[:-1]) for found in rules.values())
 teach.record("mean cosine of maps 1 to 4, with (15.9)", kept, 0.7, 0.1)
-teach.record("    without the difference", bare, 0.2, 0.1)
+teach.record("mean cosine of maps 1 to 4, without the difference", bare,
+             0.2, 0.1)
 backprop, predictive, target = after_two.values()
 teach.record("loss after two epochs, BackProp", backprop, 1.6, 0.5)
 teach.record("    predictive coding", predictive, 0.24, 0.08)
@@ -858,8 +880,8 @@ teach.record("    target propagation, at the end", target, 0.0097, 0.003)
 # - Predictive coding relaxes values on one energy; an error moves one map per step and first arrives as $\eta^{D-l}$
 #   times BackProp's signal.
 # - With predictions held fixed and rate 1 it *is* BackProp after $D - 1$ steps; with free ones it minimises another
-#   objective: for linear maps and squared error, that error in the metric $S^{-1}$. The first statement holds on any
-#   graph (`ml.PredictiveCoding` takes `ml.resnet` and `ml.rnn`).
+#   objective: for linear maps and squared error, that error in the metric $S^{-1}$. The first statement held on a
+#   residual net too; Millidge et al. derive it for any graph.
 # - Target propagation replaces transposed weights by learned inverses; with the difference in (15.9) the directions are
 #   nearer to the gradient (mean cosine to it, map 5 left out: 0.7 with the difference, 0.2 without; one network).
 #

@@ -672,118 +672,118 @@ def stands_still(answer, left, seed):
 
 # ---- 14.5
 
-def step_with(u_in=-1.0, weight=2.0, below=None, rate=1.0, keep=1.0, gap=lambda Y, phi, z: z - phi, target=1.0):
-    """Return an answer to 14.5 with a slip in it: the multiplier in z, the weight of φ, the step of u, its gap."""
-    def output_step(Y, phi, u, beta):
-        z = (target * Y + u_in * u + weight * beta * phi) / (target + (weight if below is None else below) * beta)
-        return z, keep * u + rate * beta * gap(Y, phi, z)
+def step_with(lam_in=-1.0, weight=2.0, below=None, rate=1.0, keep=1.0, gap=lambda Y, phi, z: z - phi, target=1.0):
+    """Return an answer to 14.5 with a slip in it: the multiplier in z, the weight of φ, the step of λ, its gap."""
+    def output_step(Y, phi, lam, beta):
+        z = (target * Y + lam_in * lam + weight * beta * phi) / (target + (weight if below is None else below) * beta)
+        return z, keep * lam + rate * beta * gap(Y, phi, z)
     return output_step
 
 
-def with_gap(z, phi, u, beta):
-    """Return z and the right step of u."""
-    return z, u + beta * (z - phi)
+def with_gap(z, phi, lam, beta):
+    """Return z and the right step of λ."""
+    return z, lam + beta * (z - phi)
 
 
 WRONG_STEPS = {
-    "z is solved for a second time, with the new u; one step of each is asked for": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, step_with()(Y, phi, u, beta)[1], beta)[0], step_with()(Y, phi, u, beta)[1]),
-    "the sign of u in z: the slope of ⟨z, u⟩ is +u, so that z has −u": step_with(u_in=1.0),
-    "u is missing in z: the multiplier has a slope too": step_with(u_in=0.0),
+    "z is solved for a second time, with the new λ; one step of each is asked for": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, step_with()(Y, phi, lam, beta)[1], beta)[0], step_with()(Y, phi, lam, beta)[1]),
+    "the sign of λ in z: the slope of ⟨z, λ⟩ is +λ, so that z has −λ": step_with(lam_in=1.0),
+    "λ is missing in z: the multiplier has a slope too": step_with(lam_in=0.0),
     "the penalty is β‖z − φ‖², without ½: its slope is 2β(z − φ)": step_with(weight=1.0),
-    "the loss is missing in the denominator of z": lambda Y, phi, u, beta: with_gap(
-        (Y - u + 2 * beta * phi) / (2 * beta), phi, u, beta),
+    "the loss is missing in the denominator of z": lambda Y, phi, lam, beta: with_gap(
+        (Y - lam + 2 * beta * phi) / (2 * beta), phi, lam, beta),
     "β in the denominator: the penalty has no ½, there as above": step_with(below=1.0),
     "φ counts with 2β above as well: the mean is weighted": step_with(weight=1.0, below=2.0),
     "a factor in z: the loss is ½‖z − Y‖², with ½": step_with(target=2.0),
-    "the loss is missing in z": lambda Y, phi, u, beta: with_gap(phi - u / (2 * beta), phi, u, beta),
+    "the loss is missing in z": lambda Y, phi, lam, beta: with_gap(phi - lam / (2 * beta), phi, lam, beta),
     "this is a full dual step, 2β: sensible for this penalty, but (14.8) takes β": step_with(rate=2.0),
-    "β is missing in the step of u": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], u + step_with()(Y, phi, u, beta)[0] - phi),
-    "u steps first here; z comes first, with the old u": lambda Y, phi, u, beta: (
-        (Y - u - beta * (Y - phi) + 2 * beta * phi) / (1 + 2 * beta), u + beta * (Y - phi)),
-    "one number for all entries: u steps entry by entry": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], u + np.linalg.norm(beta * (step_with()(Y, phi, u, beta)[0] - phi))),
-    "β divides in the step of u; it multiplies": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], u + (step_with()(Y, phi, u, beta)[0] - phi) / beta),
-    "the sign of the step: u must ascend, along z − φ": step_with(rate=-1.0),
-    "the old u is lost: the multiplier adds up what has been missing": step_with(keep=0.0),
-    "u stays as it was: the second half of (14.8)": step_with(rate=0.0),
+    "β is missing in the step of λ": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], lam + step_with()(Y, phi, lam, beta)[0] - phi),
+    "λ steps first here; z comes first, with the old λ": lambda Y, phi, lam, beta: (
+        (Y - lam - beta * (Y - phi) + 2 * beta * phi) / (1 + 2 * beta), lam + beta * (Y - phi)),
+    "one number for all entries: λ steps entry by entry": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], lam + np.linalg.norm(beta * (step_with()(Y, phi, lam, beta)[0] - phi))),
+    "β divides in the step of λ; it multiplies": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], lam + (step_with()(Y, phi, lam, beta)[0] - phi) / beta),
+    "the sign of the step: λ must ascend, along z − φ": step_with(rate=-1.0),
+    "the old λ is lost: the multiplier adds up what has been missing": step_with(keep=0.0),
+    "λ stays as it was: the second half of (14.8)": step_with(rate=0.0),
     "the multiplier sees the gap z − φ, not z − Y": step_with(gap=lambda Y, phi, z: z - Y),
     "the multiplier sees the gap z − φ, not z itself": step_with(gap=lambda Y, phi, z: z),
     "the multiplier sees the gap of the new z, not Y − φ": step_with(gap=lambda Y, phi, z: Y - phi),
-    "the gap comes back instead of z": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0] - phi, step_with()(Y, phi, u, beta)[1]),
-    "this is the scaled multiplier u/(2β); (14.8) has u itself": lambda Y, phi, u, beta: (
-        (Y + 2 * beta * (phi - u)) / (1 + 2 * beta), u + (Y + 2 * beta * (phi - u)) / (1 + 2 * beta) - phi),
-    "u steps by the gap, not by its square": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], u + beta * (step_with()(Y, phi, u, beta)[0] - phi) ** 2),
-    "one sum for all entries: each entry of u has its own gap": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], u + beta * np.sum((step_with()(Y, phi, u, beta)[0] - phi) ** 2)),
-    "the constraint is an equation: u may have either sign": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], np.maximum(step_with()(Y, phi, u, beta)[1], 0)),
-    "a factor ½ in the step of u: its rate is β": step_with(rate=0.5),
-    "in z, u counts more than Y: it is divided as Y is, and it is no part of the penalty":
-        lambda Y, phi, u, beta: with_gap((Y + 2 * beta * phi) / (1 + 2 * beta) - u, phi, u, beta),
-    "parentheses: 2βφ is divided as Y and u are": lambda Y, phi, u, beta: with_gap(
-        (Y - u) / (1 + 2 * beta) + 2 * beta * phi, phi, u, beta),
-    "parentheses: the whole sum is divided, not its last term": lambda Y, phi, u, beta: with_gap(
-        Y - u + 2 * beta * phi / (1 + 2 * beta), phi, u, beta),
+    "the gap comes back instead of z": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0] - phi, step_with()(Y, phi, lam, beta)[1]),
+    "this is the scaled multiplier λ/(2β); (14.8) has λ itself": lambda Y, phi, lam, beta: (
+        (Y + 2 * beta * (phi - lam)) / (1 + 2 * beta), lam + (Y + 2 * beta * (phi - lam)) / (1 + 2 * beta) - phi),
+    "λ steps by the gap, not by its square": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], lam + beta * (step_with()(Y, phi, lam, beta)[0] - phi) ** 2),
+    "one sum for all entries: each entry of λ has its own gap": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], lam + beta * np.sum((step_with()(Y, phi, lam, beta)[0] - phi) ** 2)),
+    "the constraint is an equation: λ may have either sign": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], np.maximum(step_with()(Y, phi, lam, beta)[1], 0)),
+    "a factor ½ in the step of λ: its rate is β": step_with(rate=0.5),
+    "in z, λ counts more than Y: it is divided as Y is, and it is no part of the penalty":
+        lambda Y, phi, lam, beta: with_gap((Y + 2 * beta * phi) / (1 + 2 * beta) - lam, phi, lam, beta),
+    "parentheses: 2βφ is divided as Y and λ are": lambda Y, phi, lam, beta: with_gap(
+        (Y - lam) / (1 + 2 * beta) + 2 * beta * phi, phi, lam, beta),
+    "parentheses: the whole sum is divided, not its last term": lambda Y, phi, lam, beta: with_gap(
+        Y - lam + 2 * beta * phi / (1 + 2 * beta), phi, lam, beta),
     "the sign of φ: the penalty pulls towards it": step_with(weight=-2.0, below=2.0),
-    "this u is the limit; (14.8) takes one step from the old u": lambda Y, phi, u, beta: (
-        step_with()(Y, phi, u, beta)[0], Y - phi),
-    "this is a gradient step from Y; z can be solved for": lambda Y, phi, u, beta: with_gap(
-        Y - (u + 2 * beta * (Y - phi)), phi, u, beta),
-    "the loss is a sum over the samples, not a mean": lambda Y, phi, u, beta: with_gap(
-        (Y / len(Y) - u + 2 * beta * phi) / (1 / len(Y) + 2 * beta), phi, u, beta),
-    "Y and φ are exchanged in z": lambda Y, phi, u, beta: with_gap(
-        (phi - u + 2 * beta * Y) / (1 + 2 * beta), phi, u, beta),
-    "u has no weight in (14.8): it is not divided by 2β": lambda Y, phi, u, beta: with_gap(
-        (Y - u / (2 * beta) + 2 * beta * phi) / (1 + 2 * beta), phi, u, beta),
-    "z and u come back in the other order": lambda *question: step_with()(*question)[::-1],
-    "z is the plain mean of Y and φ": lambda Y, phi, u, beta: with_gap((Y + phi) / 2, phi, u, beta),
-    "z is a gradient step from φ; it can be solved": lambda Y, phi, u, beta: with_gap(Y - u, phi, u, beta),
-    "the denominator of z is missing": lambda Y, phi, u, beta: with_gap(
-        Y - u + 2 * beta * phi, phi, u, beta),
+    "this λ is the limit; (14.8) takes one step from the old λ": lambda Y, phi, lam, beta: (
+        step_with()(Y, phi, lam, beta)[0], Y - phi),
+    "this is a gradient step from Y; z can be solved for": lambda Y, phi, lam, beta: with_gap(
+        Y - (lam + 2 * beta * (Y - phi)), phi, lam, beta),
+    "the loss is a sum over the samples, not a mean": lambda Y, phi, lam, beta: with_gap(
+        (Y / len(Y) - lam + 2 * beta * phi) / (1 / len(Y) + 2 * beta), phi, lam, beta),
+    "Y and φ are exchanged in z": lambda Y, phi, lam, beta: with_gap(
+        (phi - lam + 2 * beta * Y) / (1 + 2 * beta), phi, lam, beta),
+    "λ has no weight in (14.8): it is not divided by 2β": lambda Y, phi, lam, beta: with_gap(
+        (Y - lam / (2 * beta) + 2 * beta * phi) / (1 + 2 * beta), phi, lam, beta),
+    "z and λ come back in the other order": lambda *question: step_with()(*question)[::-1],
+    "z is the plain mean of Y and φ": lambda Y, phi, lam, beta: with_gap((Y + phi) / 2, phi, lam, beta),
+    "z is a gradient step from φ; it can be solved": lambda Y, phi, lam, beta: with_gap(Y - lam, phi, lam, beta),
+    "the denominator of z is missing": lambda Y, phi, lam, beta: with_gap(
+        Y - lam + 2 * beta * phi, phi, lam, beta),
 }
 
 
 def output_step(answer, seed):
-    """Exercise 14.5: z minimises ½‖z − Y‖² + ⟨z, u⟩ + β‖z − φ‖², then u ← u + β(z − φ)."""
+    """Exercise 14.5: z minimises ½‖z − Y‖² + ⟨z, λ⟩ + β‖z − φ‖², then λ ← λ + β(z − φ)."""
     rng = np.random.default_rng(seed)
-    Y, phi, u, tangent = rng.normal(size=(4, 6, 3))
+    Y, phi, lam, tangent = rng.normal(size=(4, 6, 3))
 
     def lagrangian(beta, z):
-        return np.sum((z - Y) ** 2) / 2 + np.sum(z * u) + beta * np.sum((z - phi) ** 2)
+        return np.sum((z - Y) ** 2) / 2 + np.sum(z * lam) + beta * np.sum((z - phi) ** 2)
 
     def claims(step):
         for beta in (0.4, 3.0):
-            z, new = two(step(Y, phi, u, beta), "z and u")
+            z, new = two(step(Y, phi, lam, beta), "z and λ")
             yield claim(f"β = {beta:g}: shapes", [*z.shape, *new.shape], [6, 3, 6, 3])
             yield claim("    the slope of L in z", slope(partial(lagrangian, beta), z, tangent), 0.0,
                         SOLVED, "three terms hold z: what are their slopes?")
-            yield claim("    the step of u", new - u, beta * (z - phi), SOLVED,
-                        "z is right: u + β(z − φ), with the new z")
-        at = np.zeros_like(u)
+            yield claim("    the step of λ", new - lam, beta * (z - phi), SOLVED,
+                        "z is right: λ + β(z − φ), with the new z")
+        at = np.zeros_like(lam)
         for _ in range(200):
             z, at = step(Y, phi, at, 1.0)
         yield claim("after 200 steps with φ held: z = φ", z, phi, SOLVED)
 
     def mistakes(step):
-        two(step(Y, phi, u, 0.4), "z and u")  # else there is nothing to compare
-        yield from slips(step, [(Y, phi, u, 0.4), (phi, u, Y, 3.0)], WRONG_STEPS)
+        two(step(Y, phi, lam, 0.4), "z and λ")  # else there is nothing to compare
+        yield from slips(step, [(Y, phi, lam, 0.4), (phi, lam, Y, 3.0)], WRONG_STEPS)
         target, phi_share, u_share = shares(lambda *values: step(*values, 0.4)[0], 3)
         yield target == 0, "Y does not count in z: the loss pulls towards it"
         yield (not same(u_share / target, -1.0),
-               f"in z, u counts {u_share / target:.3g} times as much as Y; the slopes in (14.8) are z − Y and u")
+               f"in z, λ counts {u_share / target:.3g} times as much as Y; the slopes in (14.8) are z − Y and λ")
         yield (not same(phi_share / target, 0.8), f"in z, φ counts {phi_share / target:.3g} times as much as Y, at β = "
                                                   "0.4; the slope of the penalty is 2β(z − φ)")
-        yield (not same(target + phi_share, 1.0), "above the line z is right; where Y = φ and u = 0, z must be Y: what "
+        yield (not same(target + phi_share, 1.0), "above the line z is right; where Y = φ and λ = 0, z must be Y: what "
                                                   "stands below?")
-        z, new = step(Y, phi, u, 0.4)
-        rate = times(new - u, 0.4 * (z - phi))
-        yield rate == rate and not same(rate, 1.0), f"z is right, and u moves by {rate:.3g} times β(z − φ)"
-        yield not same(new, u + 0.4 * (z - phi)), "z is right, u is not: it moves by β(z − φ), with the new z"
+        z, new = step(Y, phi, lam, 0.4)
+        rate = times(new - lam, 0.4 * (z - phi))
+        yield rate == rate and not same(rate, 1.0), f"z is right, and λ moves by {rate:.3g} times β(z − φ)"
+        yield not same(new, lam + 0.4 * (z - phi)), "z is right, λ is not: it moves by β(z − φ), with the new z"
 
     return check("14.5", answer, claims, mistakes, fallback=step_with())
 

@@ -596,8 +596,8 @@ def tries(answer, seed):
     """Exercise 11.4: the least number of claims about nothing of which one holds, more likely than not."""
     rng = np.random.default_rng(0)  # whatever the seed: 8000 papers err by 0.006, and now and then by more than 0.02
 
-    def chance(n):
-        return 1 - (1 - 0.025) ** n
+    def chance(m):
+        return 1 - (1 - 0.025) ** m
 
     def alone(found):
         """Return the number in an array of one number, anything else as it is."""
@@ -607,15 +607,15 @@ def tries(answer, seed):
         found = alone(found)
         if callable(found) or isinstance(found, str) or np.ndim(found):
             raise ValueError(f"one number is expected, got {found!r}")
-        n = int(found)
-        yield Claim("n is a whole number", abs(float(found) - n), 0)
-        yield Claim("with n claims the chance falls short of ½ by", beyond(0.5 - chance(n)), 0)
-        yield Claim("with n − 1 it exceeds ½ by", beyond(chance(n - 1) - 0.5), 0)
-        if not chance(n - 1) < 0.5 <= chance(n):
+        m = int(found)
+        yield Claim("m is a whole number", abs(float(found) - m), 0)
+        yield Claim("with m claims the chance falls short of ½ by", beyond(0.5 - chance(m)), 0)
+        yield Claim("with m − 1 it exceeds ½ by", beyond(chance(m - 1) - 0.5), 0)
+        if not chance(m - 1) < 0.5 <= chance(m):
             return  # nothing to simulate
-        noise = rng.standard_normal((8000, n, 3))
+        noise = rng.standard_normal((8000, m, 3))
         t = noise.mean(axis=2) / (noise.std(axis=2, ddof=1) / np.sqrt(3))
-        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(n), 0.02)
+        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(m), 0.02)
 
     def mistakes(found):
         found = alone(found)
@@ -635,7 +635,7 @@ def tries(answer, seed):
         yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
         yield int(found) in (13, 56, 57), "5 % is for both sides, and α is the chance on one: 0.025"
         yield 0 < float(found) < 1, "this is a chance; how many claims are wanted"
-        yield int(found) == 36, "36 claims are what the tables hold; the least n is asked for"
+        yield int(found) == 36, "36 claims are what the tables hold; the least m is asked for"
         yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
         yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
         yield int(found) > 28, "not the least: with fewer claims the chance is above ½ already"

@@ -317,7 +317,7 @@ def rate_at_the_limit(answer, energies, seed):
 
 def targets_with(base=1.0, up=1.0, down=-1.0, at=lambda h, t, l: t[l], below=lambda h, t, l: h[l], lowest=2,
                  start=lambda h, last: last):
-    """Return an answer to 15.4 with a slip in it: the weights of the three terms, where g_l is taken, the ends."""
+    """Return an answer to 15.4 with a slip in it: the weights of the three terms, where f̂_l is taken, the ends."""
     def targets(h, last, inverses):
         t = [None] * (len(h) - 1) + [start(h, last)]
         for l in range(len(h) - 1, lowest - 1, -1):
@@ -327,12 +327,12 @@ def targets_with(base=1.0, up=1.0, down=-1.0, at=lambda h, t, l: t[l], below=lam
 
 
 def without_difference(h, last, inverses):
-    """Return t_{l−1} = g_l(t_l)."""
+    """Return t_{l−1} = f̂_l(t_l)."""
     return targets_with(base=0.0, down=0.0)(h, last, inverses)
 
 
 def with_indices(base=-1, g=0, value=0, way=lambda difference: difference):
-    """Return an answer to 15.4 in which h_{l−1}, g_l and h_l have another index: l plus the given ones."""
+    """Return an answer to 15.4 in which h_{l−1}, f̂_l and h_l have another index: l plus the given ones."""
     def targets(h, last, inverses):
         t = [None] * (len(h) - 1) + [last]
         for l in range(len(h) - 1, 1, -1):
@@ -345,30 +345,30 @@ WRONG_INDICES = {
     "the target t_{l−1} is made from t_l; here every target is made from the last one":
         lambda h, last, inverses: targets_with(at=lambda h, t, l: last)(h, last, inverses),
     "the target t_{l−1} starts from h_{l−1}; here it starts from h_l": with_indices(base=0),
-    "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken": with_indices(g=-1),
-    "the inverse that leads from l to l − 1 is g_l; here g_{l+1} is taken": with_indices(g=1),
-    "the inverse g_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
-    "the inverse g_l is taken at t_l and at h_l; here the second is at the last target": lambda h, last, inverses:
+    "the inverse that leads from l to l − 1 is f̂_l; here f̂_{l−1} is taken": with_indices(g=-1),
+    "the inverse that leads from l to l − 1 is f̂_l; here f̂_{l+1} is taken": with_indices(g=1),
+    "the inverse f̂_l is taken at t_l and at h_l; here the second is at h_{l−1}": with_indices(value=-1),
+    "the inverse f̂_l is taken at t_l and at h_l; here the second is at the last target": lambda h, last, inverses:
         targets_with(below=lambda h, t, l: last)(h, last, inverses),
     "each sample has its own difference; this is their mean": with_indices(way=lambda d: d.mean(axis=0)),
-    "no inverse is passed: g_l(t_l) − g_l(h_l) is missing its g_l": lambda h, last, inverses: functools.reduce(
+    "no inverse is passed: f̂_l(t_l) − f̂_l(h_l) is missing its f̂_l": lambda h, last, inverses: functools.reduce(
         lambda t, l: [None] * (l - 1) + [h[l - 1] + t[l] - h[l], *t[l:]], range(len(h) - 1, 1, -1),
         [None] * (len(h) - 1) + [last]),
     "the last target goes down as it is; the difference of (15.9) is wanted": lambda h, last, inverses: [
         None] + [last] * (len(h) - 1),
-    "the inverse that leads from l to l − 1 is g_l; here g_{l−1} is taken, and g_2 again at the end":
+    "the inverse that leads from l to l − 1 is f̂_l; here f̂_{l−1} is taken, and f̂_2 again at the end":
         lambda h, last, inverses: with_indices()(h, last, {l: inverses[max(2, l - 1)] for l in range(2, len(h))}),
 }
 
 
 WRONG_TARGETS = {
-    "the difference is missing: what g_l is wrong by at h_l becomes a target": without_difference,
-    "g_l(h_l) is missing: without a wish above there is one below": targets_with(down=0.0),
-    "g_l(t_l) is missing: no wish comes down": targets_with(up=0.0),
+    "the difference is missing: what f̂_l is wrong by at h_l becomes a target": without_difference,
+    "f̂_l(h_l) is missing: without a wish above there is one below": targets_with(down=0.0),
+    "f̂_l(t_l) is missing: no wish comes down": targets_with(up=0.0),
     "h_{l−1} is missing: this is the change of the target alone": targets_with(base=0.0),
-    "the sign: t_{l−1} moves with g_l(t_l)": targets_with(up=-1.0, down=1.0),
+    "the sign: t_{l−1} moves with f̂_l(t_l)": targets_with(up=-1.0, down=1.0),
     "the two inverses are subtracted, not added": targets_with(down=1.0),
-    "g_l is not linear: g_l(t_l) − g_l(h_l) is not g_l(t_l − h_l)":
+    "f̂_l is not linear: f̂_l(t_l) − f̂_l(h_l) is not f̂_l(t_l − h_l)":
         targets_with(at=lambda h, t, l: t[l] - h[l], down=0.0),
     "t_1 must come from t_2, not from h_2; or has h_2 been written over with t_2?": targets_with(
         at=lambda h, t, l: t[l] if l == len(h) - 1 else h[l]),
@@ -382,12 +382,12 @@ WRONG_TARGETS = {
     "this is a mean; the three terms of (15.9) count whole": targets_with(base=0.5, up=0.5, down=0.0),
     "this is half of the difference; it counts whole": targets_with(up=0.5, down=-0.5),
     "slot 0 holds None: [None, t_1, …, t_D] is asked for": lambda *question: targets_with()(*question)[1:],
-    "the sign of h_{l−1}, and of what g_l makes of h_l: t = h + g(t) − g(h)": targets_with(base=-1.0, down=1.0),
-    "what g_l is wrong by is g_l(h_l) − h_{l−1}; here it is taken at t_l": targets_with(base=-1.0, up=2.0, down=0.0),
+    "the sign of h_{l−1}, and of what f̂_l makes of h_l: t = h + f̂(t) − f̂(h)": targets_with(base=-1.0, down=1.0),
+    "what f̂_l is wrong by is f̂_l(h_l) − h_{l−1}; here it is taken at t_l": targets_with(base=-1.0, up=2.0, down=0.0),
     "slot 0 holds None, and then t_1: the list is in the order in which it was made": lambda *question: [
         None, *targets_with()(*question)[:0:-1]],
     "the list is upside down: t_D comes last": lambda *question: targets_with()(*question)[::-1],
-    "inverses[l] is all of g_l, its tanh too: none is wanted on it": lambda h, last, inverses: targets_with()(
+    "inverses[l] is all of f̂_l, its tanh too: none is wanted on it": lambda h, last, inverses: targets_with()(
         h, last, {l: lambda x, g=inverses[l]: np.tanh(g(x)) for l in range(2, len(h))}),
     "these are the changes; the targets are wanted": lambda h, last, inverses: [
         None, *(t - value for t, value in zip(targets_with()(h, last, inverses)[1:], h[1:]))],
@@ -452,7 +452,7 @@ def targets(answer, seed):
             yield (factor == factor and not same(factor, 1.0),
                    f"{name} lies {factor:.3g} times as far from h_{l} as it should")
         yield (not same(targets(list(h), h[3], inverses)[2], h[2]),
-               "where the last target is h_D, t_{D−1} must be h_{D−1}; yours is not: do g_l(t_l) and g_l(h_l) cancel?")
+               "where the last target is h_D, t_{D−1} must be h_{D−1}; yours is not: do f̂_l(t_l) and f̂_l(h_l) cancel?")
         below = targets([h[0], h[1], h[2] + 1.0, h[3]], last, inverses)[2]
         yield (not same(below, found[2] + 1.0),
                "h_2 moved by 1 must move t_2 by 1: how often does h_{l−1} stand in it?")
