@@ -50,6 +50,7 @@ ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
          ("sqrt", "square"), ("norm", "square"), ("tile", "repeat"))  # within a group, each may be mistaken for another
 UFUNCS = ("add", "multiply", "maximum", "minimum")  # whose methods are exchanged too: np.add.outer
 REDUCED = ("sum", "mean", "max", "min", "std", "var", "norm", "prod", "median")
+OTHER_AXIS = {"0": "1", "1": "0", "-1": "0"}
 OF_NUMBERS = ("sqrt", "log", "exp", "square", "norm")  # functions whose values may be factors, or terms, elsewhere
 OF_ARRAYS = ("shape", "size", "ndim", "dtype")  # attributes that are not operands themselves
 FIELDS = ("block.a", "block.z", "block.g", "block.theta")  # what a method is given, whether it uses it or not
@@ -916,8 +917,8 @@ def of_call(node):
     for k in range(len(keywords)):
         yield 2, call(keywords=[*keywords[:k], *keywords[k + 1:]])
     named = {word.arg for word in keywords}
-    if name in REDUCED and (axis := {"0": "1", "1": "0", "-1": "0"}.get(", ".join(
-            ast.unparse(word.value) for word in keywords if word.arg == "axis"))):
+    axis = next((OTHER_AXIS.get(ast.unparse(word.value)) for word in keywords if word.arg == "axis"), None)
+    if name in REDUCED and axis:
         others = [word for word in keywords if word.arg not in ("axis", "keepdims")]
         yield 3, call(keywords=others, axis=axis, **{} if "keepdims" in named else {"keepdims": "True"})
     if name == "eye" and len(arguments) == 1:  # nothing for the bias

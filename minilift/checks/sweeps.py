@@ -274,7 +274,8 @@ def restrains(case, name, moved):
         return np.array([case.energy({**values, name: filled(template, x + unit)[0][0]}) - here
                          for unit in np.eye(len(x))])
 
-    after = {**case.values, **{other: swept(case, case.values)[0][other] for other in moved}}
+    new = swept(case, case.values)[0]
+    after = {**case.values, **{other: new[other] for other in moved}}
     halfway = {other: filled([case.values[other]], (vector(case.values[other]) + vector(after[other])) / 2)[0][0]
                for other in moved}
     begin, end, between = held(case.values), held(after), held({**case.values, **halfway})

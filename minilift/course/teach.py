@@ -141,8 +141,6 @@ def reveal(prediction, answer, because="", in_order=True):
     if isinstance(prediction, (list, np.ndarray)):
         items = tuple(prediction if isinstance(prediction, list) else prediction.ravel().tolist())
         prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
-    if isinstance(prediction, str) and prediction.strip(" ().").lower() == str(answer).lower():
-        prediction = answer
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
     elif isinstance(answer, str) and isinstance(prediction, tuple) and len(prediction) > 3:  # a = …, and not "a"
