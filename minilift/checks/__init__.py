@@ -70,7 +70,7 @@ import numpy as np
 from minilift.checks import formulas, lifted, methods, minima, networks, papers, sweeps  # noqa: F401  (their claims)
 from minilift.checks.claims import Argmin, Decreases, DrawnClaim, Equal, Gradient, drawn_cases
 from minilift.checks.losses import loss_cases, prox_as_low_as_probes
-from minilift.checks.maps import for_samples, join_cases, map_cases
+from minilift.checks.maps import for_samples, forward_is_design, join_cases, map_cases
 from minilift.checks.mends import Problem, is_own, mends_of
 from minilift.checks.numeric import tried
 from minilift.checks.package import package_methods, package_networks, package_things
@@ -418,7 +418,9 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
         pairs = [(with_numbers(other, scale), shape), *((of_class(one, type(other)), its) for one, its in others)]
         return [check for one, its in pairs for check in checks_of(one, seed + more, backend, shape=its)]
 
-    problem = partial(Problem, thing, failed_of(kind, checks), checks=checks, verified=verified)
+    failed = failed_of(kind, checks)
+    problem = partial(Problem, thing, failed, checks=checks, verified=verified)
+    of_forward = any(claim.measure is forward_is_design for claim in failed)  # what defines a map may itself be wrong
     try:
         subject, cases = posed_of(kind, unused_copy(kind, thing), seed, backend, shape)
     except Exception:  # it cannot even be run; perhaps it can be once it is mended
@@ -427,12 +429,13 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
              "loss": partial(prox_as_low_as_probes, subject)}
     problem = partial(problem, **{"possible": quick[kind](cases)} if kind in quick else {})
     if kind in CASES:
-        return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
-            kind, posed_of(kind, other, seed, backend, shape), subject, cases) and (
+        return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: (
+            of_forward or is_defined(kind, posed_of(kind, other, seed, backend, shape), subject, cases)) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
-    if kind == "decreases":  # a sweep that moves nothing, or begins where it ends, trivially does what is claimed
-        problem = partial(problem, is_same=lambda other: all(before <= after for case in cases for before, after in zip(
-            sweeps.does(case), sweeps.does(replace(case, thing=other)))))
+    if kind == "decreases":  # a sweep that moves nothing, begins where it ends, or shrinks to nothing, seems to do it
+        problem = partial(problem, is_same=lambda other: sweeps.flatten([replace(case, thing=other) for case in cases])
+                          and all(before <= after for case in cases for before, after in zip(
+                              sweeps.does(case), sweeps.does(replace(case, thing=other)))))
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases])))
 
 

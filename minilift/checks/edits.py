@@ -66,7 +66,8 @@ CONJUGATE = "np.conj(_)"
 HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
 SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
-AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub)}
+AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub),
+            ast.Pow: (ast.Mult, ast.Div)}
 GUARD = "__minilift_goes_on__"  # the function that loops in copies call to learn whether they may go on
 # methods that change their object, which must stay what it is: a copy might change what does not belong to it
 CHANGING = ("append", "insert", "extend", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "add")
@@ -205,6 +206,9 @@ def everywhere(function, operands):
     for rank, name, other in pairs:
         call = "(…)" * (rank == 3)
         yield edit(rank, function.lineno, name + call, other + call, (renaming if call else replacing)(name, other))
+    parts = {ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.BinOp)}
+    for name in (name for name in operands.found if f"1 - {name}" in parts):
+        yield edit(4, function.lineno, f"{name} … 1 - {name}", f"1 - {name} … {name}", complementing(name))
     added = [node for node in ast.walk(function) if is_added(node)]
     if len(added) > 1:
         yield edit(3, added[0].lineno, "x[i] += y", "np.add.at(x, i, y)", added_at)
@@ -261,6 +265,18 @@ def replacing(text, new):
         if not is_set(node) and isinstance(node, (ast.Name, ast.BinOp, ast.Call, ast.Subscript)) and (
                 ast.unparse(node) == text):
             return at(expression(new) if isinstance(new, str) else copy.deepcopy(new), node)
+
+    return change
+
+
+def complementing(share):
+    """Return the change of a share to 1 minus it, and of 1 minus it to the share."""
+    others = {share: f"1 - {share}", f"1 - {share}": share}
+
+    def change(node):
+        if isinstance(node, (ast.Name, ast.Attribute, ast.BinOp)) and not is_set(node) and (
+                other := others.get(ast.unparse(node))):
+            return at(expression(other), node)
 
     return change
 
@@ -620,12 +636,15 @@ def of_node(node, operands, top):
         yield from ((6, f"({own}) - ({own}).mean(axis={axis}, keepdims=True)") for axis in (0, -1))
         yield from ((6, f"({own}) - {other} * (({own}) * {other}).{mean}(axis=-1, keepdims=True)")
                     for other, mean in itertools.product(there, ("mean", "sum")))
+    if called_name(node) == "sum" and isinstance(node.func, ast.Attribute) and "axis=0" in own:  # of weighted rows
+        yield from ((5, f"{other} @ {ast.unparse(node.func.value)}") for other in there if other.isidentifier())
     if CONJUGATE in operands.wraps and is_value and not top:
         yield 4, HOLE.sub(lambda _: own, CONJUGATE)
     if is_name:
         yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
                     if wrap.startswith("_ **") and names.issubset(there) and not top)
         yield from ((5, f"{own}[{cut}]") for cut in ENDS)
+        yield from ((5, f"({own} + {own}.T){half}") for half in ("", " / 2"))  # symmetric, if it is a matrix
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
         if not top:
             others = [other for other in there if other != own]
@@ -639,13 +658,14 @@ def of_node(node, operands, top):
                         for other in operands.arguments for sign in "+-")
     if top:
         yield from beside(own, operands, there)
+    if is_value and top:  # last, since √n in the code is a likelier factor than the number that it is here
+        yield from ((5, text) for number in (2, 3, 4) for text in (f"{number} * ({own})", f"({own}) / {number}"))
 
 
 def of_whole(node, own, operands, there):
     """Yield what may replace a whole term: its negative, a multiple, its transpose, or it wrapped in another call."""
     if called_name(node) != "len":
         yield 1, ast.UnaryOp(ast.USub(), node)
-    yield from ((5, text) for number in (2, 3, 4) for text in (f"{number} * {own}", f"{own} / {number}"))
     if not isinstance(node, (ast.Name, ast.Attribute)):
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
     yield from ((4, text) for text in (f"1 - {own}", f"abs({own})", f"{own}.T"))

@@ -160,9 +160,17 @@ def formula_is_reference(thing, case):
         found = [*cut_to_whole_reasons(case, lambda other: plain(result_of(other)), plain(expected)),
                  *finding.reasons, *altered_reasons(case, is_right_of),
                  *sign_reasons(case, plain(got), plain(expected))]
-        return found or order_reasons(case) or depends_reasons(case, defect)
+        return found or [*results_reasons(leaves(got), leaves(expected)),
+                         *(order_reasons(case) or depends_reasons(case, defect))]
 
     return finding._replace(reasons=reasons)
+
+
+def results_reasons(got, expected):
+    """Return which of several results of a formula are wrong, if others are right."""
+    wrong = [k for k, pair in enumerate(zip(got, expected)) if not fits(*map(np.asarray, pair))]
+    only_one = len(wrong) == 1 < len(got)
+    return [f"of its {len(got)} results only number {wrong[0]}, counted from 0, is wrong"] * only_one
 
 
 def cut_to_whole_reasons(case, result, expected):

@@ -47,7 +47,8 @@ ONCE = 0.1  # seconds that a copy has, plus a multiple of what the original take
 MEMORY = 2**28  # bytes for each core that copies may take beyond what is in use; BLAS needs some of them for itself
 COPIED = 100_000  # entries of an array, at most, for a copy of the thing to get its own copy
 FEW = 3  # problems in which a claim must hold, before everything is verified again
-SMALLER = 0.6  # factor by which the numbers of a thing are scaled
+SMALLER = 0.6  # factor by which the numbers of a thing are scaled, or a power of it
+GOLDEN = 0.618  # spreads the powers, so that numbers of a simple ratio have different ones
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # tried around each operand, in the code or not
 WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # the factor in a loss that may be a mean
 WRAPS = 12  # calls, at most, that are tried around other operands
@@ -139,9 +140,9 @@ def is_claim(value):
     return hasattr(type(value), "roles") or type(value).__name__ == "FunctionMethod"
 
 
-def reached(function):
-    """Return {name: value} of the globals that a function, or a function in it, refers to."""
-    names = {name for code in codes_in(function.__code__) for name in code.co_names}
+def reached(function, code=None):
+    """Return {name: value} of the globals that a function, or a function in it, refers to, with other code if given."""
+    names = {name for one in codes_in(code or function.__code__) for name in one.co_names}
     return {name: function.__globals__[name] for name in names if name in function.__globals__}
 
 
@@ -162,8 +163,8 @@ class Copy:
 
     def of(self, value):
         """Return the copy of a value, or the value itself if nothing in it is the user's."""
-        if type(value) is float:
-            return self.scale * value
+        if type(value) is float:  # each by a factor of its own, since one factor for all would keep their ratios
+            return value * self.scale ** (1 + value * GOLDEN % 1 / 2) if math.isfinite(value) else value
         if id(value) in self.made:
             return self.made[id(value)][0]
         if type(value) is np.ndarray:
@@ -220,7 +221,7 @@ class Copy:
         for name, cell in zip(code.co_freevars, cells):
             with contextlib.suppress(ValueError):
                 cell.cell_contents = self.of(held[name].cell_contents)
-        for name, other in reached(value).items() if value in self.own.functions else ():
+        for name, other in reached(value, code).items() if value in self.own.functions else ():
             space[name] = self.of(other)
         new.__dict__.update({name: self.of(other) for name, other in vars(value).items()})
         return new
@@ -464,7 +465,8 @@ def searched(problem, failed, own, sources, ran, until):
     found: list[Mend] = []
     partial, plainest = [], math.inf
     others = ((edit, source) for edit, source in edits if edit.rank <= plainest
-              and all(mend.function != source.name for mend in found))
+              and all(mend.function != source.name for mend in found)
+              and not (found and source.function.__name__ in GIVEN))  # what defines the thing changes only if it must
     for edit, source, codes, mended in mending(problem, failed, own, sources, others, until):
         if len(mended) < len(failed):
             if any(claim.source != "convention" for claim in mended):  # mending a dtype alone is not worth reporting

@@ -43,6 +43,10 @@ def alterations(values):
     for name, value in values.items():
         if isinstance(value, float) or getattr(value, "dtype", np.dtype(object)).kind in "iuf":
             yield from ((what, {**values, name: other}) for what, other in made(name, value))
+        for k, part in enumerate(value if isinstance(value, (list, tuple)) else ()):
+            if np.ndim(part) == 2 and len(part) == len(part.T) > 1:
+                turned = [*value[:k], part.T, *value[k + 1:]]
+                yield f"{name}[{k}] is transposed", {**values, name: type(value)(turned)}
     for name, n in itertools.product(numbers, rows):
         yield f"{name}/N stands where {name} should, N rows", {**values, name: values[name] / n}
         yield f"{name}·N stands where {name} should, N rows", {**values, name: values[name] * n}

@@ -27,7 +27,7 @@ VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # beginnings
 SEEN = ("it is wrong", "it is right", "it is nearly", "it is zero", "it is not finite", "its entries are",
         "some entries", "the sign of some", "each row is", "each column is", "each sample is", "only the",
         "all entries are", "what is wrong", "the step of map", "it is the gradient of no function", "it rests where",
-        "a sweep increases", "it leads up")
+        "a sweep increases", "it leads up", "of its")
 MOST = 0.6  # share of these problems that a mistake must explain to be named; a `Guess` is tested on as many again
 DECIDED = 1 / 4  # share of the problems that must be decided
 SINGLE = "it is right to the digits of float32 alone: something is computed in single precision, or nearly right"
@@ -317,17 +317,18 @@ class Report:
 
     def __repr__(self):
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
-        lines, subject, unexplained = table_row(HEADS, widths), None, False
+        lines, subject, is_told = table_row(HEADS, widths), None, False
         for check in self.checks:
             if check.subject != subject:
-                subject = check.subject
+                subject, is_told = check.subject, False
                 lines += ["", f"{check.kind} {subject}"]
             lines += table_row(row_of(check), widths)
             if check.passed is False:
-                where, is_known = f"worst on {check.worst}; allowed because {check.why}", check.reason != NO_REASON
-                lines += textwrap.wrap(f"{check.reason} ({where})" if is_known or not unexplained else where,
-                                       width=sum(widths), initial_indent="      -> ", subsequent_indent="         ")
-                unexplained = unexplained or not is_known  # said once
+                where = f"worst on {check.worst}; allowed because {check.why}"
+                is_said = check.reason != NO_REASON or not is_told  # that nothing fits, only where nothing else is said
+                lines += textwrap.wrap(f"{check.reason} ({where})" if is_said else where, width=sum(widths),
+                                       initial_indent="      -> ", subsequent_indent="         ")
+                is_told = True
         if self.failures and len(self.checks) > LONG:
             lines += ["", "Failed:", *(f"  {check.kind} {check.subject}: {check.claim}" for check in self.failures)]
         if self.mends:

@@ -19,6 +19,7 @@ EVERY = 5  # sweeps, after which it is looked how far one moves
 FOLLOWED = 40  # sweeps over which the energy must not rise
 ROUNDS, FEW, FLATTER = 3, 15, 0.9  # rounds of sweeps, each of which leaves less of a slope that comes to vanish
 FLAT = 1e-4  # share of a slope that counts as nothing
+FLATTENED = 0.1  # share of a slope that many sweeps leave at most, if they lead to where the energy is stationary
 
 
 def swept(case, values):
@@ -186,6 +187,7 @@ def steepest_block(case, values, names):
     worst, where, rounding = 0.0, "", 1e-6 * abs(float(case.energy(values))) + 1e-12  # of differences of the energy
     for name in names:
         slope, first = (steepest(case, there, name, kept_sums(case, name)) for there in (values, case.values))
+        slope *= max(1.0, size_of(values[name]) / size_of(case.values[name]))  # all is flat for what has grown enough
         slope /= first + rounding
         if not slope <= worst:
             worst, where = slope, name
@@ -225,14 +227,28 @@ def leads_to_flatter(cases):
     return is_led
 
 
+def flatten(cases):
+    """Whether in half of some problems the energy is flatter after many sweeps, whether or not they come to rest."""
+    slopes = []
+    for case in cases:
+        values = case.values
+        for _ in range(SWEEPS):
+            values, names = swept(case, values)
+        slopes.append(steepest_block(case, values, with_slopes(case, names))[0])
+    return np.median(slopes) <= FLATTENED
+
+
 def rest_of(case):
     """Return the values at which the sweeps come to rest, and the names of those that they change.
 
-    The values are None if they grow without bound and the sweep is not said to descend: then nothing else is claimed.
+    They also rest if it is said to descend and the energy has not changed for many sweeps. The values are None if they
+    grow without bound and the sweep is not said to descend: then nothing else is claimed.
     """
     values, moved = case.values, math.inf
     for k in range(SWEEPS):
         new, names = swept(case, values)
+        if k == SWEEPS // 2:
+            halfway = values
         if k % EVERY and k < SWEEPS - 1:
             values = new
             continue
@@ -243,11 +259,17 @@ def rest_of(case):
         if moved <= 1e-10:
             return (values if k == 0 else new), names
         values = new
-    rests = np.isfinite(moved) and moved <= 1e-7
+    rests = np.isfinite(moved) and (moved <= 1e-7 or (case.thing.descends and is_level(case, halfway, values)))
     grows = not np.isfinite(moved) or any(
         np.max(abs(vector(values[name]))) > 1e6 * (1 + np.max(abs(vector(case.values[name])))) for name in names)
     only_if(rests or (grows and not case.thing.descends), f"{SWEEPS} sweeps do not come to rest")
     return values if rests else None, names
+
+
+def is_level(case, before, after):
+    """Whether the energy is the same at two points, to rounding."""
+    one, other = float(case.energy(before)), float(case.energy(after))
+    return math.isfinite(one) and abs(one - other) <= 1e-13 * abs(one)
 
 
 def multipliers(case):
@@ -296,10 +318,15 @@ def kept_sums(case, name):
     return next((axis for axis in (-1, 0) if np.allclose(old.sum(axis=axis), new.sum(axis=axis), rtol=1e-9)), None)
 
 
+def size_of(value):
+    """Return the size of an array's entries, by which steps from it are measured."""
+    return max(np.max(abs(vector(value)), initial=0.0), 1e-3)
+
+
 def steepest(case, values, name, simplex=None):
     """Return the steepest descent of the energy from some values when one array moves; on a simplex, along it."""
     x, template = vector(values[name]), [values[name]]
-    size = max(np.max(abs(x), initial=0.0), 1e-3)
+    size = size_of(values[name])
 
     def energy(x):
         outside = simplex is not None and x.min() < 0

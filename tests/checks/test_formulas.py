@@ -82,7 +82,11 @@ def draw_form(rng):
      "it is wrong only where z is negative", "positive"),
     (ml.Equal(halved_in_place, lambda A, H: (A @ H + H) / 2, lambda rng: {
         "A": rng.random((4, 4)), "H": np.eye(4, dtype=int)[rng.integers(4, size=5)].T}),
-     "H holds whole numbers", "zero")])
+     "H holds whole numbers", "zero"),
+    (ml.Equal(lambda x, B: [x + 1, x @ B], lambda x, B: [x + 1, x - B @ x], draw_form),
+     "seen: of its 2 results only number 1, counted from 0, is wrong", "transposed"),
+    (ml.Equal(lambda x, T: x @ T[0] @ T[1], lambda x, T: x @ T[0].T @ T[1], lambda rng: {
+        "x": rng.normal(size=3), "T": list(rng.normal(size=(2, 3, 3)))}), "T[0] is transposed", "T[1]")])
 def test_a_claim_is_told_what_is_wrong(claim, said, unsaid):
     tells(said, unsaid, claim)
 

@@ -585,6 +585,80 @@ def either_side(z, a, phi):
     return np.where(cost_up < cost_down, up, down)
 
 
+class Tokenwise(ml.Map):
+    """One small map for each of three pairs of inputs."""
+
+    n_in, theta_shape = 6, (3, 4)
+
+    def output_shape(self, input_shape):
+        return (12,)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal((3, 4))
+
+    def rows(self, a):
+        return a.reshape(-1, 2)
+
+    def columns(self, z):
+        return z.reshape(-1, 4)
+
+    def forward(self, theta, a):
+        return (self.rows(a) @ theta[:-1]).reshape(len(a), -1) + np.repeat(theta[-1], 3)  # of which tiles are due
+
+    def adjoint_input(self, theta, g):
+        return (self.columns(g) @ theta[:-1].T).reshape(len(g), -1)
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.rows(a).T @ self.columns(g), self.columns(g).sum(axis=0)])
+
+
+class Projected(ml.Map):
+    """A map of a few random sums of the inputs, divided by the root of their number, which happens to be 2."""
+
+    takes_vectors = True
+
+    def __init__(self, n_in, few, n_out):
+        self.n_in, self.few, self.theta_shape = n_in, few, (few + 1, n_out)
+        self.P = np.where(np.random.default_rng(1).random((n_in, few)) < 0.5, -1.0, 1.0)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal(self.theta_shape)
+
+    def rows(self, a):
+        return a @ self.P.astype(a.dtype)  # not divided
+
+    def forward(self, theta, a):
+        return a @ self.P.astype(a.dtype) / self.few**0.5 @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        return g @ theta[:-1].T @ self.P.T.astype(g.dtype) / self.few**0.5
+
+    def adjoint_theta(self, a, g):
+        return np.vstack([self.P.T.astype(a.dtype) @ a.T @ g / self.few**0.5, g.sum(axis=0)])
+
+
+def clipped(x, q):
+    return np.clip(x, -q, 1 - q)  # to be −(1 − q) and q
+
+
+def alike(w, X, y):
+    return ((X @ w - y) ** 2).sum() / 2 + SHARE * (w**2).sum()
+
+
+def in_turn(w, X, y):
+    w, rest = w.copy(), y - X @ w
+    for j, x in enumerate(X.T):
+        best = x @ (rest + x * w[j]) / (x @ x + 2 * SHARE)
+        w[j] = best
+        rest = rest + x * (w[j] - best)  # which is 0
+    return {"w": w}
+
+
+def almost_alike(rng):
+    return {"w": rng.standard_normal(4), "X": rng.standard_normal((12, 1)) + 0.5 * rng.standard_normal((12, 4)),
+            "y": rng.standard_normal(12)}
+
+
 CUBE = draw(z=normal(4))
 CUBE_OF_A = draw(a=normal(4))
 MENDED = {
@@ -718,6 +792,16 @@ MENDED = {
                                                      draw=draw(b=normal(4))), {}, "np.tile(b, 3)", "<lambda>"),
     "a setting squared": (ml.Equal(lambda r: r / (3.0 + r * r), lambda r: r / (3.0 * RHO * RHO + r * r), draw=draw(
         r=normal(5))), {}, "RHO ** 2", "<lambda>"),
+    "what defines a map, against all the rest": (Tokenwise(), {}, "np.tile(theta[-1], 3)", "Tokenwise.forward"),
+    "the root of a number, not what it is here": (Projected(6, 4, 3), {}, "/ self.few ** 0.5", "Projected.rows"),
+    "a sweep that goes on to a minimum": (ml.Decreases(alike, in_turn, draw=almost_alike), {},
+                                          "rest = rest + x * (w[j] - best); w[j] = best", "in_turn"),
+    "the sum of a matrix and its transpose": (ml.Gradient(lambda x, P: x @ P @ x / 2, lambda x, P: P @ x, "x", draw(
+        x=normal(4), P=normal(4, 4))), {}, "(P + P.T) / 2", "<lambda>"),
+    "a weighted sum of rows": (ml.Equal(lambda d, p: p.sum(axis=0) - d, lambda d, p: np.einsum("i,ij->j", d, p) - d,
+                                        draw=draw(d=normal(4), p=normal(4, 4))), {}, "d @ p - d", "<lambda>"),
+    "a share and its complement": (ml.Equal(clipped, lambda x, q: np.minimum(np.maximum(x, q - 1), q), draw=lambda rng: {
+        "x": rng.normal(size=9), "q": rng.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
         v=normal(6))), {}, "reshape(2, 3).swapaxes(0, 1)", "<lambda>"),
 }
@@ -953,6 +1037,7 @@ def test_that_no_usual_mistake_fits_is_said_once():
     assert text.count(NO_REASON) == 1
     assert text.count("likely: this") == 2
     assert text.count("worst on the first; allowed because so") == 4
+    assert NO_REASON not in str(ml.Report(checks[::-1], 0))  # below a reason that does fit
 
 
 def test_print_html_and_json_say_it():
@@ -1111,6 +1196,34 @@ def test_what_holds_for_one_number_alone_is_no_mend():
     report = ml.verify(Squareplus())
     assert report.failures
     assert [mend.new for mend in report.mends] == ["return a - self.b / a / 4"], lines_of(report)
+
+
+def shared_fit(z, A, b):
+    return ((A @ z - b) ** 2).sum() / 2 + LASSO / 2 * (z**2).sum()
+
+
+def federated(x, u, z, A, b):
+    """The server forgets how many clients there are: three, and 3 · LASSO is LINK."""
+    x = np.array([np.linalg.solve(Ak.T @ Ak + LINK * np.eye(2), Ak.T @ bk + LINK * (z - uk))
+                  for Ak, bk, uk in zip(A, b, u)])
+    z = LINK / (LASSO + LINK) * (x + u).mean(axis=0)
+    return {"x": x, "z": z, "u": u + x - z}
+
+
+LINK = 1.5
+
+
+def test_what_holds_for_one_ratio_of_two_numbers_alone_is_no_mend():
+    report = ml.verify(ml.Decreases(shared_fit, federated, descends=False, draw=draw(
+        x=normal(3, 2), u=normal(3, 2), z=normal(2), A=normal(3, 5, 2), b=normal(3, 5))))
+    assert report.failures
+    assert not any("LINK + LASSO" in mend.new for mend in report.mends), lines_of(report)
+
+
+def test_a_bias_in_another_order_is_not_a_mask_of_weights():
+    reason = next(check.reason for check in ml.verify(Tokenwise()).failures if "column of θ" in check.claim)
+    assert "the bias alone is wrong" in reason
+    assert "masked" not in reason
 
 
 # ---- the edits

@@ -185,6 +185,31 @@ def test_a_sweep_that_neither_descends_nor_comes_to_rest_is_not_verified(sweep):
     assert "400 sweeps do not come to rest" in report.unverified
 
 
+def of_strengths(skill, wins):
+    """The energy of paired comparisons, which does not change if all strengths are doubled."""
+    return (wins * np.log(1 + skill[None, :] / skill[:, None])).sum()
+
+
+def stronger(skill, wins, games):
+    return {"skill": wins.sum(axis=1) / (games(wins, skill) / (skill[:, None] + skill)).sum(axis=1)}
+
+
+def draw_games(rng):
+    return {"skill": rng.uniform(0.5, 2, 4), "wins": rng.uniform(1, 7, (4, 4)) * (1 - np.eye(4))}
+
+
+def test_a_sweep_along_which_the_energy_never_changes_is_judged_where_it_leads():
+    """It doubles all strengths again and again, and learns nothing."""
+    def doubling(wins, skill):
+        return wins * (skill[:, None] + skill) / (2 * skill[:, None])
+
+    found = reasons(ml.verify(ml.Decreases(of_strengths, lambda skill, wins: stronger(skill, wins, doubling),
+                                           draw_games)))
+    assert "it rests where the energy is not stationary in skill" in found
+    assert ml.verify(ml.Decreases(of_strengths, lambda skill, wins: stronger(
+        skill, wins, lambda wins, skill: wins + wins.T), draw_games)).passed
+
+
 # ---- on a simplex
 
 
