@@ -800,8 +800,8 @@ MENDED = {
         x=normal(4), P=normal(4, 4))), {}, "(P + P.T) / 2", "<lambda>"),
     "a weighted sum of rows": (ml.Equal(lambda d, p: p.sum(axis=0) - d, lambda d, p: np.einsum("i,ij->j", d, p) - d,
                                         draw=draw(d=normal(4), p=normal(4, 4))), {}, "d @ p - d", "<lambda>"),
-    "a share and its complement": (ml.Equal(clipped, lambda x, q: np.minimum(np.maximum(x, q - 1), q), draw=lambda rng: {
-        "x": rng.normal(size=9), "q": rng.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
+    "a share and its complement": (ml.Equal(clipped, lambda x, q: np.minimum(np.maximum(x, q - 1), q), draw=lambda r: {
+        "x": r.normal(size=9), "q": r.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
         v=normal(6))), {}, "reshape(2, 3).swapaxes(0, 1)", "<lambda>"),
 }
