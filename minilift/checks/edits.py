@@ -963,6 +963,9 @@ def of_call(node):
             yield 4, f"{ast.unparse(call(arguments=order))}.swapaxes({k}, {k + 1})"
     if name == "range" and len(arguments) == 1:
         yield 2, call(arguments=[ast.Constant(1), *arguments])
+        yield 2, f"range(1, {ast.unparse(arguments[0])} + 1)"
+    if name == "range" and (text := ast.unparse(node)).startswith("range(1, ") and text.endswith(" + 1)"):
+        yield 1, f"range({text[9:-5]})"
     if name == "solve" and len(arguments) == 2:
         yield 3, ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
     if name == "mean" and isinstance(getattr(function, "value", None), ast.BinOp) and not arguments:  # over a mask

@@ -802,6 +802,8 @@ MENDED = {
                                         draw=draw(d=normal(4), p=normal(4, 4))), {}, "d @ p - d", "<lambda>"),
     "a share and its complement": (ml.Equal(clipped, lambda x, q: np.minimum(np.maximum(x, q - 1), q), draw=lambda r: {
         "x": r.normal(size=9), "q": r.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
+    "counted from 0": (ml.Equal(lambda T: [1 - t / T for t in range(1, T + 1)], lambda T: np.linspace(1, 0, T + 1)[
+        :-1].tolist(), draw=lambda rng: {"T": int(rng.integers(2, 9))}), {}, "for t in range(T)", "<lambda>"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
         v=normal(6))), {}, "reshape(2, 3).swapaxes(0, 1)", "<lambda>"),
 }
