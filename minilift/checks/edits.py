@@ -692,7 +692,7 @@ def beside(own, operands, there):
     shares += [f"{name} ** 2" for name in operands.shares if name in there]
     yield from ((5, combined(own, operator, share)) for share in shares for operator in (ast.Mult, ast.Div))
     sized = [name for name in operands.found if name.partition(".")[0] in operands.arguments]  # and their attributes
-    sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]")]
+    sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]") if not own.startswith("len(")]
     squares = itertools.product(operands.numbers, operands.arguments)
     yield from ((5, f"({own}) + {number} * {name} ** 2") for number, name in squares)
     yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
