@@ -433,9 +433,9 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
             of_forward or is_defined(kind, posed_of(kind, other, seed, backend, shape), subject, cases)) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     if kind == "decreases":  # a sweep that moves nothing, begins where it ends, or shrinks to nothing, seems to do it
-        problem = partial(problem, is_same=lambda other: sweeps.flatten([replace(case, thing=other) for case in cases])
-                          and all(before <= after for case in cases for before, after in zip(
-                              sweeps.does(case), sweeps.does(replace(case, thing=other)))))
+        problem = partial(problem, is_same=lambda other: all(before <= after for case in cases for before, after in zip(
+            sweeps.does(case), sweeps.does(replace(case, thing=other)))) and sweeps.flatten(
+                [replace(case, thing=other) for case in cases]))
     return mends_of(problem(posed=lambda other: (other, [replace(case, thing=other) for case in cases])))
 
 

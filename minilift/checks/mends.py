@@ -46,7 +46,7 @@ LAST = 20.0  # seconds to verify again an edit that has been found
 ONCE = 0.1  # seconds that a copy has, plus a multiple of what the original takes
 MEMORY = 2**28  # bytes for each core that copies may take beyond what is in use; BLAS needs some of them for itself
 COPIED = 100_000  # entries of an array, at most, for a copy of the thing to get its own copy
-FEW = 3  # problems in which a claim must hold, before everything is verified again
+FEW = 3  # further problems in which a claim must hold, before everything is verified again
 SMALLER = 0.6  # factor by which the numbers of a thing are scaled, or a power of it
 GOLDEN = 0.618  # spreads the powers, so that numbers of a simple ratio have different ones
 BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # tried around each operand, in the code or not
@@ -627,17 +627,17 @@ def run_lines(problem, own, sources):
 
 
 def holds(claim, subject, cases, not_made=True):
-    """Whether a claim holds in all those cases in which it is made and decided; `not_made` is said of the others."""
+    """Whether a claim holds in all those cases in which it is made and decided; `not_made` is said if it is in none."""
+    made = False
     for case in cases:
         try:
             finding = measured(claim.measure, subject, case)
         except NotClaimed:
-            if not not_made:
-                return False
-        else:
-            if not finding.holds and not finding.undecided:
-                return False
-    return True
+            continue
+        made = True
+        if not finding.holds and not finding.undecided:
+            return False
+    return made or not_made
 
 
 def some(claim, cases):
@@ -693,7 +693,7 @@ def codes_with(edit, source, sources):
 
 
 def claims_mended(problem, failed, own, codes):
-    """Return the claims that now hold in the problem where they failed, up to the first that does not."""
+    """Return the claims that now hold where they failed, and in a few other problems, up to the first that does not."""
     mended, begun = [], Guard.spent()
     Guard.until = begun + Guard.patience
     measurable = {(check.claim, check.source) for check in problem.checks if math.isfinite(check.number)}
@@ -701,13 +701,11 @@ def claims_mended(problem, failed, own, codes):
         subject, cases = problem.posed(own.copied(codes))
         for claim, k in failed:
             not_made = (claim.words, claim.source) not in measurable  # what could be measured, must be again
-            if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, [cases[k]], not_made)):
+            there = [cases[k], *some(claim, cases)[:FEW]]
+            if not (problem.possible(claim, subject, cases[k]) and holds(claim, subject, there, not_made)):
                 return mended
             mended.append(claim)
             Guard.until = begun + LAST  # it is not an endless loop
-        for k in range(FEW):
-            if Guard.spent() - begun < 5 * ONCE:
-                mended = [claim for claim in mended if holds(claim, subject, some(claim, cases)[k : k + 1])]
         return mended
     except STOPPED:  # an edited function may raise anything
         return []
