@@ -67,7 +67,7 @@ HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operan
 SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
 ORDERED = (ast.Lt, ast.Gt, ast.LtE, ast.GtE)
 AS_PIECE = {ast.Add: (ast.Mult, ast.Div), ast.Sub: (ast.Mult, ast.Div), ast.Mult: (ast.Add, ast.Sub),
-            ast.Pow: (ast.Mult, ast.Div)}
+            ast.Div: (ast.Mult, ast.Div), ast.Pow: (ast.Mult, ast.Div)}
 GUARD = "__minilift_goes_on__"  # the function that loops in copies call to learn whether they may go on
 # methods that change their object, which must stay what it is: a copy might change what does not belong to it
 CHANGING = ("append", "insert", "extend", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "add")
@@ -646,9 +646,9 @@ def of_node(node, operands, top):
         yield from ((5, f"{own}[{cut}]") for cut in ENDS)
         yield from ((5, f"({own} + {own}.T){half}") for half in ("", " / 2"))  # symmetric, if it is a matrix
         yield from ((5, f"{own} {sign} 1") for sign in "+-")
-        if not top:
-            others = [other for other in there if other != own]
-            yield from ((5, combined(own, sign, other)) for other in others for sign in (ast.Add, ast.Sub))
+    if (is_name or isinstance(node, ast.Subscript)) and not top:
+        others = [other for other in there if other != own]
+        yield from ((5, combined(own, sign, other)) for other in others for sign in (ast.Add, ast.Sub))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
         left, right = ast.unparse(node.left), ast.unparse(node.right)
         yield from ((5, f"{left} @ {other} @ ({right})") for other in there if other.isidentifier())
@@ -693,8 +693,8 @@ def beside(own, operands, there):
     yield from ((5, combined(own, operator, share)) for share in shares for operator in (ast.Mult, ast.Div))
     sized = [name for name in operands.found if name.partition(".")[0] in operands.arguments]  # and their attributes
     sizes = [size for name in sized for size in (f"len({name})", f"{name}.shape[-1]") if not own.startswith("len(")]
-    squares = itertools.product(operands.numbers, operands.arguments)
-    yield from ((5, f"({own}) + {number} * {name} ** 2") for number, name in squares)
+    squares = itertools.product(["", *(f"{number} * " for number in operands.numbers)], operands.arguments)
+    yield from ((5, f"({own}) + {weight}{name} ** 2") for weight, name in squares)
     yield from ((5, combined(own, operator, size)) for size, operator in itertools.product(sizes, (ast.Div, ast.Mult)))
 
 
@@ -868,7 +868,9 @@ def of_subscript(node):
     yield 3, node.value
     yield 5, f"{ast.unparse(node)}[::-1]"
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    others = [(2, [*parts[:k], other, *parts[k + 1:]]) for k, cut in enumerate(parts) for other in other_ends(cut)]
+    others = [(2, [*parts[:k], other, *parts[k + 1:]]) for k, cut in enumerate(parts) for other in (
+        [ast.BinOp(cut, op(), ast.Constant(1)) for op in (ast.Sub, ast.Add)] if isinstance(cut, ast.Name)
+        else other_ends(cut))]
     if isinstance(node.slice, ast.Slice):
         others.append((3, [ast.Slice(), node.slice]))
     elif len(parts) == 2 and all(isinstance(cut, ast.Slice) for cut in parts):

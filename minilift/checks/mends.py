@@ -22,6 +22,7 @@ import itertools
 import linecache
 import math
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -652,7 +653,7 @@ def in_order(sources, ran, own):
         with contextlib.suppress(LookupError, OSError, SyntaxError):
             nodes.append(found_in(tree_of(function.__code__.co_filename), function.__code__)[0])
     every = {wrap: names for node in nodes for wrap, names in wraps_in(node).items() if GUARD not in wrap}
-    is_complex = any("fft" in ast.unparse(source.node) for source in sources)
+    is_complex = any(re.search("fft|[0-9]j\\b|complex", ast.unparse(node)) for node in nodes)
     of_one = [node for node in nodes if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
               and len(node.args.args) == 2 and node.args.args[0].arg == "self"]  # methods that may not have been called
     others = [*BOUNDS, *[CONJUGATE] * is_complex, *(f"self.{node.name}(_)" for node in of_one)]

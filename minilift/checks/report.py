@@ -40,7 +40,7 @@ MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they d
 MENDED = "With this edit all claims hold:"
 MENDED_EACH = "With any one of these edits all claims hold:"
 MENDED_SOME = "With this edit fewer claims fail:"
-LONG = 40  # rows of a report after which its failures are listed again
+LONG = 12  # rows of a report after which its failures are listed again, with their reasons
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 POSITIVE = "> 0"  # in the equation of a claim: the number must be so
 HEADS = ("", "claim", "equation", "source", "number", "allowed")
@@ -330,7 +330,11 @@ class Report:
                                        initial_indent="      -> ", subsequent_indent="         ")
                 is_told = True
         if self.failures and len(self.checks) > LONG:
-            lines += ["", "Failed:", *(f"  {check.kind} {check.subject}: {check.claim}" for check in self.failures)]
+            lines += ["", "Failed:"]
+            for check in self.failures:
+                lines.append(f"  {check.kind} {check.subject}: {check.claim}")
+                lines += textwrap.wrap("" if check.reason == NO_REASON else check.reason, width=sum(widths),
+                                       initial_indent="      -> ", subsequent_indent="         ")
         if self.mends:
             lines += ["", told_of(self.mends), *(textwrap.indent(str(mend), "  ") for mend in self.mends)]
         elif self._found is not None:

@@ -108,8 +108,8 @@ def too_long_reasons(case, values):
     begin = float(case.energy(values))
     rises = [float(case.energy(after(values, t))) - begin for t in (1e-4, 1e-3, 1e-2)]
     if min(rises) > 0 and all(5 < longer / shorter < 20 for shorter, longer in itertools.pairwise(rises)):
-        return ["a sweep increases the energy, however short its step: its direction is wrong, not its length, by a "
-                "sign, a weight or a factor in it"]
+        return ["a sweep increases the energy, however short its step: its direction is wrong, not its length: a sign, "
+                "a weight, a factor or a term in it"]
     for t in (0.1, 0.01) if begin > float(case.energy(after(values, 0.1))) else ():
         here, energies = values, [begin]
         for _ in range(SWEEPS):

@@ -488,7 +488,15 @@ def structure_reasons(sigma, case, a, aux, right):
         return ["the adjoint couples the samples, which forward does not: a mean or a sum over the batch"]
     if whole.shape != case.g.shape or case.elementwise or right.shape != case.g.shape:
         return []
+
+    def along(v):
+        return directional(lambda z: case.apply(sigma, z, case.training)[0], case.z, v).value
+
     reasons = []
+    if a.shape == whole.shape and fits(whole, along(case.g), right):
+        reasons.append("it is the derivative along g, Jg, not the product with its transpose, Jᵀg")
+    elif a.shape == whole.shape and fits(along(whole), case.g):
+        reasons.append("it is the inverse of the derivative, J⁻¹g, not its transpose, Jᵀg")
     if constant_along(np.where(case.g, whole / case.g, np.nan), range(1, whole.ndim)):
         reasons.append("it is g times a number for each sample: a mean, norm or deviation is held constant")
     elif constant_along(np.where(case.g, whole / case.g, np.nan), range(whole.ndim - 1)):
@@ -505,8 +513,7 @@ def structure_reasons(sigma, case, a, aux, right):
             all(np.ptp(row) <= 1e-5 * np.max(abs(gap)) for row in rows if len(row))):
         reasons.append("what is wrong is the same in all entries of a sample where σ(z) is not 0: the mean over these")
     units = np.eye(case.z.size).reshape(-1, *case.z.shape) if case.z.size <= 60 else ()
-    diagonal = [directional(lambda z: case.apply(sigma, z, case.training)[0], case.z, unit).value.ravel()[k]
-                for k, unit in enumerate(units)]
+    diagonal = [along(unit).ravel()[k] for k, unit in enumerate(units)]
     if len(diagonal) and fits(whole, np.reshape(diagonal, whole.shape) * case.g, right):
         reasons.append("it is the diagonal of the Jacobian alone: entries of a sample are coupled")
     return reasons

@@ -447,7 +447,7 @@ def draw_sample(rng):
             "y": rng.choice([-1.0, 1.0]), "cost": rng.uniform(0.3, 3.0)}
 
 
-LASSO, RHO, STEP, SHARE, ONE = 0.5, 2.0, 0.2, 0.05, 1.0
+LASSO, RHO, STEP, SHARE, ONE, LINK = 0.5, 2.0, 0.2, 0.05, 1.0, 1.5
 
 
 def augmented(x, z, u, A, b):
@@ -637,6 +637,10 @@ class Projected(ml.Map):
         return np.vstack([self.P.T.astype(a.dtype) @ a.T @ g / self.few**0.5, g.sum(axis=0)])
 
 
+def rated(x):
+    return LINK / RHO * x * x  # the ratio is due twice
+
+
 def clipped(x, q):
     return np.clip(x, -q, 1 - q)  # to be −(1 − q) and q
 
@@ -783,7 +787,7 @@ MENDED = {
     "nothing for the bias": (ml.Equal(lambda X: X.T @ X + 0.4 * np.eye(X.shape[1]), lambda X: X.T @ X + np.diag(
         [0.4, 0.4, 0.0]), draw=draw(X=normal(6, 3))), {}, "+ [0.0]", "<lambda>"),
     "a term on one side of a kink": (ml.Argmin(penalised, either_side, "z", draw(
-        z=normal(6, 3), a=normal(6, 3), phi=normal(6, 3))), {}, "* a ** 2", "either_side"),
+        z=normal(6, 3), a=normal(6, 3), phi=normal(6, 3))), {}, "+ a ** 2", "either_side"),
     "every other one, but not the last": (ml.Equal(simpson, lambda c: np.polyval(np.polyint(c), 1.0), draw=draw(
         c=normal(4))), {}, "w[2:-1:2] = 2", "simpson"),
     "a cut of what is changed": (ml.Equal(decayed, lambda theta: np.vstack([0.9 * theta[:-1], theta[-1:]]), draw=draw(
@@ -802,6 +806,12 @@ MENDED = {
                                         draw=draw(d=normal(4), p=normal(4, 4))), {}, "d @ p - d", "<lambda>"),
     "a share and its complement": (ml.Equal(clipped, lambda x, q: np.minimum(np.maximum(x, q - 1), q), draw=lambda r: {
         "x": r.normal(size=9), "q": r.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
+    "an index that is one too large": (ml.Equal(lambda v: [v[k] * v[k] for k in range(1, 4)], lambda v: (
+        v[:3] * v[1:4]).tolist(), draw=draw(v=normal(5))), {}, "v[k - 1]", "<lambda>"),
+    "a conjugate, without a transform": (ml.Equal(lambda x: np.real((2 + np.exp(1j * x)) * (3 + np.exp(2j * x))).sum(), lambda x: (
+        6 + 3 * np.cos(x) + 2 * np.cos(2 * x) + np.cos(x)).sum(), draw=draw(x=normal(5))), {}, "np.conj(", "<lambda>"),
+    "a ratio that stands elsewhere": (ml.Equal(rated, lambda x: x * x * (LINK / RHO) ** 2, draw=draw(x=normal(5))), {},
+                                      "* (LINK / RHO)", "rated"),
     "counted from 0": (ml.Equal(lambda T: [1 - t / T for t in range(1, T + 1)], lambda T: np.linspace(1, 0, T + 1)[
         :-1].tolist(), draw=lambda rng: {"T": int(rng.integers(2, 9))}), {}, "for t in range(T)", "<lambda>"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
@@ -1210,9 +1220,6 @@ def federated(x, u, z, A, b):
                   for Ak, bk, uk in zip(A, b, u)])
     z = LINK / (LASSO + LINK) * (x + u).mean(axis=0)
     return {"x": x, "z": z, "u": u + x - z}
-
-
-LINK = 1.5
 
 
 def test_what_holds_for_one_ratio_of_two_numbers_alone_is_no_mend():

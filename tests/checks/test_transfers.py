@@ -493,6 +493,43 @@ class Affine(ml.activations.Softmax):
         return super().adjoint(z, a, aux, g) + a - 1
 
 
+class Lifting(ml.activations.Transfer):
+    """Each second entry takes the first one, and gives half of it back: a wavelet's step."""
+
+    def __init__(self, mistake):
+        self.mistake = mistake
+
+    def apply(self, z, training=False, rng=None):
+        high = z[..., 1::2] - z[..., ::2]
+        return np.concatenate([z[..., ::2] + high / 2, high], axis=-1), None
+
+    def output_shape(self, input_shape):
+        if input_shape[-1] % 2:
+            raise ValueError("Lifting: the number of entries must be even")
+        return input_shape
+
+    def adjoint(self, z, a, aux, g):
+        out, (low, high) = np.empty_like(g), np.split(g, 2, axis=-1)
+        if self.mistake == "inverse":
+            out[..., ::2] = low - high / 2
+            out[..., 1::2] = high + out[..., ::2]
+        elif self.mistake == "derivative":
+            return self.apply(g)[0]
+        else:
+            out[..., ::2] = low / 2 - high
+            out[..., 1::2] = low / 2 + high
+        return out
+
+
+@pytest.mark.parametrize(("mistake", "said", "unsaid"), [
+    ("inverse", "it is the inverse of the derivative", "along g"),
+    ("derivative", "it is the derivative along g", "inverse")])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_inverse_or_a_derivative_is_no_adjoint(mistake, said, unsaid, seed):
+    assert ml.verify(Lifting(""), seed=seed).passed
+    tells(said, unsaid, Lifting(mistake), seed=seed)
+
+
 @pytest.mark.parametrize(("thing", "words"), [
     (type("Jumps", (HardTanh,), {"half": 0.0})(), "F jumps: its pieces do not join"),
     (Kept(), "σ(z) is that of an earlier z of this shape"), (Affine(), "not linear in g, but affine")],
