@@ -429,8 +429,8 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
              "loss": partial(prox_as_low_as_probes, subject)}
     problem = partial(problem, **{"possible": quick[kind](cases)} if kind in quick else {})
     if kind in CASES:
-        return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: (
-            of_forward or is_defined(kind, posed_of(kind, other, seed, backend, shape), subject, cases)) and (
+        return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
+            kind, posed_of(kind, other, seed, backend, shape), subject, cases, of_forward) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
     if kind == "decreases":  # a sweep that moves nothing, begins where it ends, or shrinks to nothing, seems to do it
         problem = partial(problem, is_same=lambda other: all(before <= after for case in cases for before, after in zip(
@@ -465,18 +465,25 @@ def posed_again(kind, other, cases):
     return other, cases
 
 
-def is_defined(kind, posed, subject, cases):
+def is_defined(kind, posed, subject, cases, by_adjoint=False):
     """Whether a part has the same values and problems as another: what defines it, apart from what is derived.
 
-    A loss may be defined by its transfer, of which its gradient is made.
+    A loss may be defined by its transfer, of which its gradient is made; a map, if its values are doubtful, by its
+    adjoints.
     """
+    def adjoints(thing, case):
+        phi = for_samples(thing, case.a.shape[1:])
+        parts = case.call(phi.adjoint_theta, case.a, case.g), case.call(phi.adjoint_input, case.theta, case.g)
+        return np.concatenate([np.ravel(part) for part in parts])
+
     def value(thing, case):
         return case.call(thing.value, case.z, case.y)
 
     def inherited(thing, case):
         return value(thing, case) if is_own(type(thing).gradient) else case.call(thing.gradient, case.z, case.y)
 
-    kinds = {"map": [lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a)],
+    kinds = {"map": [lambda thing, case: case.call(for_samples(thing, case.a.shape[1:]).forward, case.theta, case.a),
+                     *[adjoints] * by_adjoint],
              "join": [lambda thing, case: case.call(lambda *v: thing.forward(None, *v), *case.values)],
              "transfer": [lambda thing, case: case.apply(thing, case.z, case.training)[0]], "loss": [value, inherited]}
     other, others = posed

@@ -652,6 +652,8 @@ def of_node(node, operands, top):
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
         left, right = ast.unparse(node.left), ast.unparse(node.right)
         yield from ((5, f"{left} @ {other} @ ({right})") for other in there if other.isidentifier())
+        if right.endswith("[:-1]"):  # all but the bias
+            yield 3, f"{own} + {right[:-4]}-1]"
         if isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.MatMult):
             first, second = ast.unparse(node.left.left), ast.unparse(node.left.right)
             yield from ((4, f"{first} @ ({second} @ {right} {sign} {other})")
@@ -684,6 +686,8 @@ def beside(own, operands, there):
     for other, operator in itertools.product(there, SIGNS):
         if other != own:  # 2x and x² are tried as such
             yield 2 if other in operands.unread else 4, combined(own, operator, other)
+    of_rows = [f"{name}[:, None]" for name in operands.unread if name in there]
+    yield from ((3, combined(own, operator, other)) for other in of_rows for operator in (ast.Mult, ast.Div))
     yield from ((5, combined(other, ast.Sub, own)) for other in there if own != other)
     for other, (names, operators) in operands.pieces.items():
         yield from ((5, combined(own, operator, other)) for operator in operators if names.issubset(there))
@@ -706,6 +710,9 @@ def wraps_in(function):
     """
     found = {}
     for node in ast.walk(function):
+        for side in (node.left, node.right) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) else ():
+            if isinstance(side, ast.Attribute) and is_chain(side) and has_name(side.value, "self"):  # a setting
+                found[f"{ast.unparse(side)} * _"] = set()
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and is_chain(node.right):
             found[f"_ ** {ast.unparse(node.right)}"] = names_in(ast.unparse(node.right)) - {"self"}
         if not isinstance(node, ast.Call):
@@ -927,7 +934,7 @@ def of_call(node):
     for argument in arguments[:3]:
         if not isinstance(argument, ast.Starred):
             yield 2, argument
-            if len(arguments) == 1 and is_chain(argument):
+            if len(arguments) == 1 and (is_chain(argument) or name in ("inv", "pinv")):
                 yield 3, turned(argument)
     if len(arguments) in (2, 3):
         yield 1, call(arguments=[*arguments[:-2], *arguments[:-3:-1]])

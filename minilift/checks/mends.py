@@ -63,6 +63,8 @@ INSIDE = {types.MethodType: "__self__", functools.partial: "func", np.vectorize:
           functools._lru_cache_wrapper: "__wrapped__"}  # where these hold what they call
 HARM = frozenset(("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.system", "os.kill", "os.link", "os.symlink",
                   "shutil.rmtree", "shutil.move", "subprocess.Popen", "socket.connect"))  # audit events
+LAPACK = {name: getattr(np.linalg, name) for name in (
+    "svd", "pinv", "lstsq", "eig", "eigh", "eigvals", "eigvalsh", "matrix_rank", "cond", "norm")}
 SEARCHING: set[int] = set()  # threads in which copies are run
 ROLES = ("energy", "reference", "draw", "project")  # the functions that a claim is checked against
 GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation starts from: edited last
@@ -231,7 +233,9 @@ class Copy:
         """Return the dict of global names that copies use."""
         if id(names) not in self.spaces:
             arrays = {name: self.of(value) for name, value in names.items() if type(value) is np.ndarray}
-            self.spaces[id(names)] = {**names, **arrays, GUARD: Guard.goes_on}
+            own = {name: getattr(np.linalg, value.__name__) for name, value in names.items()  # now guarded
+                   if getattr(value, "__module__", "") == "numpy.linalg" and value.__name__ in LAPACK}
+            self.spaces[id(names)] = {**names, **arrays, **own, GUARD: Guard.goes_on}
         return self.spaces[id(names)]
 
     def cls(self, value):
@@ -564,18 +568,36 @@ def refuse(event, given):
         raise PermissionError(f"{event}: not done in a copy of your code")
 
 
+def guarded(function):
+    """Return a function of np.linalg that refuses, in copies, a matrix that is not finite.
+
+    LAPACK may loop for ever on one, and nothing reaches it there.
+    """
+    @functools.wraps(function)
+    def refusing(a, *others, **options):
+        if threading.get_ident() in SEARCHING and np.ndim(a) > 1 and not np.all(np.isfinite(a)):
+            raise np.linalg.LinAlgError(f"{function.__name__}: a matrix is not finite")
+        return function(a, *others, **options)
+
+    return refusing
+
+
 hooked = functools.cache(lambda: sys.addaudithook(refuse))  # the hook stays for the rest of the process
 
 
 @contextlib.contextmanager
 def harmless():
-    """Let copies leave everything outside this process as it is: an edited path may be that of anything."""
+    """Let copies leave everything outside this process as it is, and come back: an edit may make of them anything."""
     hooked()
     SEARCHING.add(threading.get_ident())
+    for name, function in LAPACK.items():
+        setattr(np.linalg, name, guarded(function))
     try:
         yield
     finally:
         SEARCHING.discard(threading.get_ident())
+        for name, function in LAPACK.items() if not SEARCHING else ():
+            setattr(np.linalg, name, function)
 
 
 def sources_of(own, held=()) -> Iterator[Source]:

@@ -641,6 +641,14 @@ def rated(x):
     return LINK / RHO * x * x  # the ratio is due twice
 
 
+def waves(rng):
+    return rng.standard_normal(4) + 1j * rng.standard_normal(4)
+
+
+def interfering(u, v):
+    return np.real(complex(1) * u @ v)
+
+
 def clipped(x, q):
     return np.clip(x, -q, 1 - q)  # to be −(1 − q) and q
 
@@ -808,10 +816,17 @@ MENDED = {
         "x": r.normal(size=9), "q": r.uniform(0.6, 0.9)}), {}, "1 - q … q", "clipped"),
     "an index that is one too large": (ml.Equal(lambda v: [v[k] * v[k] for k in range(1, 4)], lambda v: (
         v[:3] * v[1:4]).tolist(), draw=draw(v=normal(5))), {}, "v[k - 1]", "<lambda>"),
-    "a conjugate, without a transform": (ml.Equal(lambda x: np.real((2 + np.exp(1j * x)) * (3 + np.exp(2j * x))).sum(), lambda x: (
-        6 + 3 * np.cos(x) + 2 * np.cos(2 * x) + np.cos(x)).sum(), draw=draw(x=normal(5))), {}, "np.conj(", "<lambda>"),
+    "a conjugate, without a transform": (ml.Equal(interfering, lambda u, v: np.vdot(u, v).real, draw=draw(
+        u=waves, v=waves)), {}, "np.conj(", "interfering"),
     "a ratio that stands elsewhere": (ml.Equal(rated, lambda x: x * x * (LINK / RHO) ** 2, draw=draw(x=normal(5))), {},
                                       "* (LINK / RHO)", "rated"),
+    "the bias of a change": (ml.Equal(lambda X, d: abs(X @ d[:-1]).sum(), lambda X, d: abs(ones(X) @ d).sum(),
+                                      draw=draw(X=normal(6, 3), d=normal(4, 2))), {}, "X @ d[:-1] + d[-1]", "<lambda>"),
+    "an inverse of what is made here": (ml.Equal(lambda g, U: g @ np.linalg.pinv(np.cos(U)), lambda g, U: np.einsum(
+        "i,ji->j", g, np.cos(U)), draw=draw(g=normal(3), U=normal(4, 3))), {}, "np.cos(U).T", "<lambda>"),
+    "a count of rows that is not read": (ml.Equal(lambda X, n: X * X, lambda X, n: np.einsum("ij,i->ij", X * X, 1 / n),
+                                                  draw=draw(X=normal(4, 3), n=lambda rng: rng.uniform(1, 3, 4))), {},
+                                         "/ n[:, None]", "<lambda>"),
     "counted from 0": (ml.Equal(lambda T: [1 - t / T for t in range(1, T + 1)], lambda T: np.linspace(1, 0, T + 1)[
         :-1].tolist(), draw=lambda rng: {"T": int(rng.integers(2, 9))}), {}, "for t in range(T)", "<lambda>"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
@@ -1220,6 +1235,17 @@ def federated(x, u, z, A, b):
                   for Ak, bk, uk in zip(A, b, u)])
     z = LINK / (LASSO + LINK) * (x + u).mean(axis=0)
     return {"x": x, "z": z, "u": u + x - z}
+
+
+@pytest.mark.parametrize("name", ["svd", "pinv", "eigh", "norm"])
+def test_lapack_is_not_given_what_it_may_never_return_from(name):
+    """NumPy's pinv of a matrix with an inf, for one, loops in LAPACK, where nothing can stop it."""
+    before, order = getattr(np.linalg, name), [2] * (name == "norm")
+    with mends.harmless():
+        getattr(np.linalg, name)(np.eye(3), *order)
+        with pytest.raises(np.linalg.LinAlgError, match="not finite"):
+            getattr(np.linalg, name)(np.diag([1, np.inf, 1]), *order)
+    assert getattr(np.linalg, name) is before
 
 
 def test_what_holds_for_one_ratio_of_two_numbers_alone_is_no_mend():
