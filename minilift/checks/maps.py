@@ -28,7 +28,6 @@ from minilift.local.solvers import damped_solve
 from minilift.support.backend import to_numpy
 
 NOT_AFFINE = "the map is not affine in a, so that it has no adjoint"
-OTHER_BIAS = "the bias alone is wrong: each column of z gets one entry of θ[-1], its own"
 OTHER_ORDER = "columns(z) are in another order than rows(a)"
 DAMPINGS = (0.3, 1.0, 20.0)
 ROWS = 3000  # of a design matrix, at most, whose samples' Gram matrix is formed: large images have many
@@ -330,8 +329,7 @@ def rows_reasons(phi, case, rows, product):
     reasons, seen = [], case.design[:, :-1]
     if np.allclose(seen @ case.theta[:-1], product):  # without the bias, which may differ from pixel to pixel
         z = case.call(phi.forward, case.theta, case.a)
-        is_sorted = fits(np.sort(z, axis=None), np.sort(product + case.theta[-1], axis=None))
-        return [OTHER_ORDER if is_sorted else OTHER_BIAS]
+        return [OTHER_ORDER] * fits(np.sort(z, axis=None), np.sort(product + case.theta[-1], axis=None))
     if not fits(seen, rows) and fits(seen, fitted_factor(seen, rows) * rows):
         reasons.append("rows(a) are off by a constant factor")
     if seen.shape == rows.shape and fits(np.sort(seen, axis=1), np.sort(rows, axis=1)):

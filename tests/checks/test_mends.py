@@ -1257,7 +1257,7 @@ def test_what_holds_for_one_ratio_of_two_numbers_alone_is_no_mend():
 
 def test_a_bias_in_another_order_is_not_a_mask_of_weights():
     reason = next(check.reason for check in ml.verify(Tokenwise()).failures if "column of θ" in check.claim)
-    assert "the bias alone is wrong" in reason
+    assert "the bias" in reason
     assert "masked" not in reason
 
 
