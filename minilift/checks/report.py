@@ -322,6 +322,10 @@ class Report:
             if check.subject != subject:
                 subject, is_told = check.subject, False
                 lines += ["", f"{check.kind} {subject}"]
+            if check.passed is None:
+                lines += textwrap.wrap(f"{check.claim}; does not apply: {check.why}", width=sum(widths),
+                                       initial_indent="–     ", subsequent_indent="      ")
+                continue
             lines += table_row(row_of(check), widths)
             if check.passed is False:
                 where = f"worst on {check.worst}; allowed because {check.why}"

@@ -864,10 +864,10 @@ first, and for four an odd one.
 STRANGERS = """
 ## Strangers
 
-Twenty-one times, somebody who had not read the checks wrote a list of small realistic derivations with one mistake each,
-and of right things, and tried each entry once. Only these first numbers count. Afterwards, what was missed, misleading
-or wrongly refused was mended, by properties that hold for all things of the kind, so that the list has nothing more to
-say. The lists that are kept are in `tests/checks/strangers`, and are programs.
+Twenty-one times, somebody who had not read the checks wrote a list of small realistic derivations with one mistake
+each, and of right things, and tried each entry once. Only these first numbers count. Afterwards, what was missed,
+misleading or wrongly refused was mended, by properties that hold for all things of the kind, so that the list has
+nothing more to say. The lists that are kept are in `tests/checks/strangers`, and are programs.
 
 | list | mistakes | found at first | named | misleading | right things | refused at first | since then |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
