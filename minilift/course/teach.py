@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
+import dis
 import functools
 import io
 import math
@@ -67,6 +68,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "infinity to integer": "; is a number cut to a whole one that may be infinite?",
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
+          "at least two-dimensional": "; np.linalg.solve takes the matrix first, then the right side",
+          "did not contain a loop": "; does text come back where numbers are meant?",
           "must be square": "; is one to be solved with or inverted that is not, or does the right side stand first?",
           "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
                           "compare arrays?",
@@ -129,8 +132,9 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5. If not
-    `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by itself.
+    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5, and two
+    numbers that differ by rounding. If not `in_order`, the answer is a tuple whose items may be predicted in any order,
+    and a single one by itself.
     """
     if isinstance(prediction, set):
         prediction = tuple(prediction)
@@ -141,15 +145,28 @@ def reveal(prediction, answer, because="", in_order=True):
     if isinstance(prediction, (list, np.ndarray)):
         items = tuple(prediction if isinstance(prediction, list) else prediction.ravel().tolist())
         prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
+    if stands_for(prediction, answer):
+        prediction = answer
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
-    elif isinstance(answer, str) and isinstance(prediction, tuple) and len(prediction) > 3:  # a = …, and not "a"
-        text = f"Predicted: {len(prediction)} numbers; were quotation marks left out? It is {answer!r}."
+    elif isinstance(answer, str) and isinstance(prediction, tuple) and (
+            len(prediction) > 3 or any(map(np.ndim, prediction))):  # a = …, and not "a"
+        text = f"Predicted: {len(prediction)} values; were quotation marks left out? It is {answer!r}."
     elif prediction == answer:
         text = f"Predicted: {answer!r}, and so it is."
     else:
         text = f"Predicted: {prediction!r}; it is {answer!r}."
     print(f"{text} {because}".rstrip())
+
+
+def stands_for(prediction, number):
+    """Whether a prediction is a number, or the text of one, that differs from the right one by rounding at most."""
+    if isinstance(number, (str, tuple)):
+        return False
+    try:
+        return math.isclose(float(prediction), number, rel_tol=1e-6, abs_tol=1e-12)
+    except (TypeError, ValueError):  # no number
+        return False
 
 
 def spelled(prediction):
@@ -365,6 +382,9 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         status, message = "FAIL", explained(error)
     if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, COMPLEX, TEXT):
         message = (not message and nearly_right(held)) or diagnosis(asked, mistakes) or message or located(held)
+        if names := read_from_notebook(answer):
+            message = (f"{message}{stop(message)} Your function reads {', '.join(names)} of the notebook, not of its "
+                       "arguments: is it right for another problem?")
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
@@ -375,6 +395,18 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         return answer
     GIVEN[exercise] = stand_in(exercise, fallback)
     return GIVEN[exercise]
+
+
+def read_from_notebook(answer):
+    """Return the names of numbers and arrays that a function reads where it was defined."""
+    space, codes, names = getattr(answer, "__globals__", {}), [getattr(answer, "__code__", None)], []
+    while codes:
+        code = codes.pop()
+        if isinstance(code, types.CodeType):
+            codes += code.co_consts  # of functions in it
+            names += [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
+    return [name for name in dict.fromkeys(names)
+            if isinstance(space.get(name), (numbers.Number, np.ndarray, list, tuple, dict))]
 
 
 def unanswered(answer):
@@ -631,6 +663,11 @@ def rough(claim):
             "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
 
 
+def stop(message):
+    """Return the full stop that a message lacks, or ""."""
+    return "" if message.endswith(("?", "!", ".")) else "."
+
+
 def nearly_right(claims):
     """Return the message for an equation that should hold up to rounding and fails only slightly, else ""."""
     failed = next((each for each in claims if not each.holds), None)
@@ -649,8 +686,7 @@ def verdict(exercise, status, claims, message, has_fallback):
                   f"{'' if c.holds else '   <- too large'}" for c in claims]
     if message:
         guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
-        stop = "" if message.endswith(("?", "!", ".")) else "."
-        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop}")
+        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop(message)}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

@@ -727,6 +727,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return x - tau * (B.T @ B) * x", "by @, not *"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ abs(B @ x)", "no absolute value"),
         ("tau * B.T", "0.3 * B.T", "is a number written for τ"),
+        ("return x - tau * B.T @ (B @ x)", "return 1 - tau * np.linalg.eigvalsh(B.T @ B)", "amplification factors"),
+        ("return x - tau * B.T @ (B @ x)", "return (1 - 10 * tau) * x", "your slope is 10 times x. A is missing"),
+        ("(B @ x)", "B", "this is a matrix"),
     ],
     "1.2": [
         ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
@@ -758,6 +761,17 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.inv(identity + tau * B.T @ B) * x", "by @, not *"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "(x / (identity + tau * B.T @ B)).sum(axis=1)",
          "/ divides by entries"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "1 / (1 + tau * np.linalg.eigvalsh(B.T @ B))",
+         "amplification factors"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "x / (1 + 10 * tau)", "your A is 10 I. A is missing"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.solve(x, identity + tau * B.T @ B)",
+         "the matrix first"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.solve(identity + tau * B.T @ B, x).round(4)",
+         "rounded"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    for _ in range(1000):\n        x = x - tau / 1000 * B.T @ (B @ x)\n    return x", "near the flow"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)",
+         "x - tau * np.linalg.solve(B.T @ B + identity / tau, B.T @ B @ x)", "τ once more"),
     ],
     "1.3": [
         ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
@@ -814,6 +828,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 1.0, -1.0])", "expected"),
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 0.0])", "convex"),
         ("np.diag([1.0, -1.0])", "[1.0, -1.0]", ""),
+        ("np.diag([1.0, -1.0]), 3.0", "3.0, np.diag([1.0, -1.0])", "the matrix comes first"),
     ],
     "2.1": [
         ("v[:, None]", "v", "an axis"),
@@ -844,6 +859,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    distance", "    grid = grid[grid >= 0]\n    distance", "your u ="),
         ("f(grid) + distance", "tau * f(grid) + distance", "does τ multiply f as well"),
         ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
+        ("f(grid) + distance / (2 * tau)", "(f(grid) + distance) / (2 * tau)", "divided by 2τ as well"),
+        ("f(grid) + distance", "double_well(grid) + distance", "the same for every f"),
     ],
     "2.2": [
         ("def soft_threshold(v, tau):", "@np.vectorize\ndef soft_threshold(v, tau):\n"
@@ -942,6 +959,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.vstack([weights, bias])", "np.outer(np.append(a.mean(axis=0), 1), bias)", "its own g"),
         ("g.sum(axis=0)", "len(g) * g.sum(axis=0)", "the bias row is 6 times"),
         ("np.vstack([weights, bias])", "a[:, :, None] * g[:, None, :]", "one matrix for each sample"),
+        ("np.vstack([weights, bias])", "weights + bias", "added to the rows"),
+        ("np.vstack([weights, bias])", "np.vstack([weights, g])", "yours has (10, 3)"),
     ],
     "3.2": [
         ("p.sum(axis=1, keepdims=True)", "p.sum(axis=1, keepdims=True) + 1e-10", "is a small number added"),
@@ -971,6 +990,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("p.sum(axis=1, keepdims=True)", "(p.sum(axis=1, keepdims=True) + 1e-6)", "small number added"),
         ("    p[np", "    p = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)\n    p[np", "twice"),
         ("    return p / len(y)", "    return -np.mean(np.log(p))", "no slope"),
+        ("return p / len(y)", "return p / len(X)", "for N = 7. Your function reads X of the notebook"),
     ],
     "3.3": [
         ("gradients = [None] * len(theta)", "gradients = theta", "the same list"),
@@ -1005,6 +1025,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        if 1 < l < len(theta) - 1:\n            gradients[l] = adjoint_theta(a[l - 1], g)\n"
          "            g = (1 - a[l - 1] ** 2) * (g_D @ theta[l][:-1].T)\n            continue",
          "starts anew at each map: g must be replaced"),
+        ("    return gradients", "    return dict(enumerate(gradients))", "a dict comes back"),
+        ("    return gradients", "    return gradients, g", "two parts come back"),
     ],
     "3.4": [
         ("            return l", "            return l - 1", "one too low"),
@@ -1027,6 +1049,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "(suspicious[l] != right[l]).any()", "rounding"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-3", "by 3e-5"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-4", "by 3e-5"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "not np.isclose(suspicious[l], right[l]).any()", "in one unit"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(abs(suspicious[l] - right[l]) > 1e-9).all()", "in one unit"),
     ],
     "3.5": [
         ("gradient[::-1].copy()", "gradient.copy()", "should be wrong"),
@@ -1068,6 +1092,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "made of z^½ − ãθ_k"),
         ("    return np.linalg.solve(matrix, right)",
          "    return np.linalg.solve(matrix, a_tilde.T @ z_half) + theta_k / tau_theta", "before it"),
+        ("solve(matrix, right)", "solve(matrix, right)[:-1]", "the row of the bias is missing"),
+        ("solve(matrix, right)", "solve(a_tilde @ a_tilde.T + np.eye(len(a)) / tau_theta, z_half)", "ããᵀ stands where"),
     ],
     "5.2": [
         ("a @ a.T + 1", "a @ a.T", "column of ones"),

@@ -264,7 +264,8 @@ def test_record_says_when_the_text_is_no_longer_right(reported):
                                                   ("b", "Predicted: 'b', and so it is"),
                                                   ("B", "Predicted: 'b', and so it is"),
                                                   ("(b).", "Predicted: 'b', and so it is"),
-                                                   (np.ones((2, 5)), "Predicted: 10 numbers; were quotation marks")])
+                                                   (np.ones((2, 5)), "Predicted: 10 values; were quotation marks"),
+                                                  ([np.ones(2), np.ones(3)], "Predicted: 2 values; were quotation")])
 def test_reveal(capsys, prediction, says):
     teach.reveal(prediction, "b", "Because.")
     out = capsys.readouterr().out
@@ -888,6 +889,23 @@ def test_a_function_that_changes_a_dict_which_it_was_given_fails(reported):
     np.testing.assert_array_equal(given["tau"], [3.0, 1.0, 2.0])
 
 
+READ = np.ones(3)
+
+
+@pytest.mark.parametrize(("answer", "names"), [
+    (lambda x: x + READ, ["READ"]), (lambda x: sum(READ[k] for k in range(3)) + x, ["READ"]),
+    (lambda x: np.sum(x), []), (lambda x: held_to(x), []), (lambda READ: READ + 1, []), (np.ones(3), []), (np.sum, [])])
+def test_what_a_wrong_answer_reads_of_the_notebook_is_told(answer, names, reported):
+    teach.check("9.2", answer, lambda found: [teach.Claim("zero", 1.0, 0.0)])
+    told = f"Your function reads {', '.join(names)} of the notebook" if names else "first property that fails"
+    assert told in reported[-1]["message"]
+    assert ("reads" in reported[-1]["message"]) == bool(names)
+
+
+def held_to(x):
+    return x + READ
+
+
 @pytest.mark.parametrize("message", ["cannot access local variable 'd' where it is not associated with a value",
                                      "local variable 'd' referenced before assignment"], ids=["3.11", "3.10"])
 def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message):
@@ -912,6 +930,9 @@ def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys)
     ([0, 3], (3, 0), "Predicted: (0, 3); it is (3, 0)"), (np.array([5, 5]), (3, 0), "Predicted: (5, 5); it is (3, 0)"),
     ("A", "a", "Predicted: 'a', and so it is"), ("(a)", "a", "Predicted: 'a', and so it is"),
     ("3", 3, "Predicted: 3, and so it is"), ("a)", "b", "Predicted: 'a)'; it is 'b'"),
+    (1 - 1.9, -0.9, "Predicted: -0.9, and so it is"), ("-0.9", -0.9, "Predicted: -0.9, and so it is"),
+    ((-0.9,), -0.9, "Predicted: (-0.9,); it is -0.9"), ("1e-5", 1e-05, "Predicted: 1e-05, and so it is"),
+    (-0.899, -0.9, "Predicted: -0.899; it is -0.9"), (1, "a", "Predicted: 1; it is 'a'"),
     ([2], 2, "Predicted: 2, and so it is"), (np.array([1, 2]), "a", "Predicted: (1, 2); it is 'a'")])
 def test_a_prediction_of_several_in_a_list_or_an_array(prediction, answer, says, capsys):
     teach.reveal(prediction, answer)

@@ -147,7 +147,9 @@ def implicit_weights(answer, seed):
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
-        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected"
+        rows = {len(theta_k) - 1: ": the row of the bias is missing; ã, not a, is fitted",
+                len(a): ": a row for each sample; ããᵀ stands where ãᵀã belongs"}.get(len(np.atleast_1d(new)), "")
+        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected{rows}"
         inputs, change = tilde(a), new - theta_k
         yield (same(new, library_implicit_weights(a, theta_k, z_half, tau_theta), 1e-5),
                "right up to some digits: is an array of type float32, or does an iteration stop too early?")

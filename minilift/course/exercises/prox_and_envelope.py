@@ -28,6 +28,7 @@ WRONG_PROXES = {
     "τ divides: a large τ makes distance cheap": prox_with(lambda tau: tau / 2),
     "τ divides, and the ½ is missing": prox_with(lambda tau: tau),
     "τ is missing: distance has weight 1/(2τ)": prox_with(lambda tau: 0.5),
+    "τ is missing, or f is divided by 2τ as well: the distance alone has weight 1/(2τ)": prox_with(lambda tau: 1.0),
     "the distance is squared; this is its absolute value": prox_with(size=np.abs),
     "this maximises: the least value is wanted": prox_with(best=np.argmax),
     "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
@@ -102,6 +103,8 @@ def brute_prox(answer, seed):
         yield (u.shape == grid.shape, "one point for each point of the grid comes back; the least is wanted for each "
                "v, over the grid: axis=1 where a row belongs to a v")
         yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
+        yield (same(prox(bump, v, tau, grid), prox(np.abs, v, tau, grid)),
+               "the same for every f: does a function of the notebook stand where f, the one handed in, belongs?")
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
         right = grid_prox(bump, v, tau, grid)
