@@ -280,7 +280,8 @@ def backprop(theta, z, a, g):
 signals = {}
 
 
-# for minilift a function from a block to a step is a method
+# a block holds what minilift knows of one map: its number, its input a, its
+# signal g and more; a function from a block to a step is a method
 def keep_signals(block):
     signals[block.l] = block.g
     return block.phi.adjoint_theta(block.a, block.g)

@@ -186,7 +186,7 @@ def gradient_theta(l, theta, a, z, Y, rho):
 
 
 # %% [markdown]
-# Is this right? At the forward pass $E = J$, so test also where no gap is zero.
+# Is this right? At the forward pass all gaps are zero and $E = J$, which tests little: test also where no gap is zero.
 
 # %%
 teach.holds("after a forward pass E = J, for any γ, ρ",
