@@ -38,8 +38,7 @@ teach.versions()
 #
 # $$ \mathrm{env}_{\tau f}(v) = \min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2. \tag{2.2} $$
 #
-# The prox is a point, the envelope a number; both depend on $v$ and on a step size $\tau > 0$. Three functions of one
-# number serve as examples:
+# The prox is a point, the envelope a number; both depend on $v$ and on a step size $\tau > 0$. Three examples:
 
 # %%
 def logistic(u):

@@ -338,8 +338,8 @@ for l in range(D, 0, -1):
 # ## Finite differences
 #
 # An implementation can agree with another that has the same fault. Finite differences ask $J$ itself. Along
-# a random direction $t$ the even terms of the two Taylor series cancel; two values of $J$, each rounded by
-# $O(\varepsilon)$, are divided by $2h$:
+# a random direction $t$ the even terms of the two Taylor series cancel; the difference of two values of $J$, each rounded
+# by $O(\varepsilon)$, is divided by $2h$:
 #
 # $$ \frac{J(\theta + ht) - J(\theta - ht)}{2h}
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
@@ -700,9 +700,10 @@ teach.record("log10 of the least error, central, float32", best32,
              expected=-4.5, tolerance=0.5)
 teach.record("log10 of the least error, forward", forwards, expected=-7,
              tolerance=0.4)
-teach.record("digits that it loses", np.median(digits), expected=2.5,
-             tolerance=0.5)
-teach.record("sum over mean", ratio, expected=20, tolerance=1e-9)
+teach.record("digits that the forward quotient loses", np.median(digits),
+             expected=2.5, tolerance=0.5)
+teach.record("gradient of the sum over that of the mean", ratio, expected=20,
+             tolerance=1e-9)
 teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
              tolerance=4.9)
 
