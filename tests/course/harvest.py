@@ -54,6 +54,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return energy", "    X = a[0]\n    for part in theta[1:-1]:\n        X = np.tanh(phi(part, X))\n"
          "    return energy + (np.sum((phi(theta[D], X) - Y) ** 2) - np.sum((phi(theta[D], a[D - 1]) - Y) ** 2)) "
          "/ (2 * len(Y))", "a forward pass from X"),
+        ("    return energy", "    energy -= np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))\n"
+         "    energy += np.sum((z[D] - Y) ** 2) / (2 * len(Y))\n"
+         "    return energy + rho / 2 * np.sum((phi(theta[D], a[D - 1]) - z[D]) ** 2)", "z_D is no variable"),
     ],
     "4.2": [
         ("    gap =", "    found = []\n    for point in range(2):\n        found.append(np.zeros_like(a[l]))\n"
@@ -192,6 +195,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(a + c * (Y - b) @ W.T).T).T", "(a + c * (Y - b) @ W.T).T).T @ W + b", "the shape of Y"),
         ("    return", "    u = a\n    for _ in range(200):\n"
          "        u = u - ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return", "run away"),
+        ("    return", "    u = a\n    for _ in range(20):\n"
+         "        u = u - 0.1 * ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return",
+         "runs away"),
     ],
     "6.1": [
         ("alpha * b", "b / np.linalg.norm(b, axis=0)", "the length α is missing"),
@@ -730,6 +736,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return 1 - tau * np.linalg.eigvalsh(B.T @ B)", "amplification factors"),
         ("return x - tau * B.T @ (B @ x)", "return (1 - 10 * tau) * x", "your slope is 10 times x. A is missing"),
         ("(B @ x)", "B", "this is a matrix"),
+        ("return x - tau * B.T @ (B @ x)", "return abs(x - tau * B.T @ (B @ x))", "no absolute value"),
+        ("tau * B.T @ (B @ x)", "tau * np.linalg.norm(B.T @ (B @ x))", "this is its length"),
+        ("    return x - tau * B.T @ (B @ x)",
+         "    values, Q = np.linalg.eigh(B.T @ B)\n    return Q @ ((1 - tau * values) * x)", "x is not turned"),
+        ("    return x - tau * B.T @ (B @ x)",
+         "    values, Q = np.linalg.eigh(B.T @ B)\n    return Q.T @ ((1 - tau * values) * (Q @ x))", "exchanged"),
     ],
     "1.2": [
         ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
@@ -772,6 +784,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    for _ in range(1000):\n        x = x - tau / 1000 * B.T @ (B @ x)\n    return x", "near the flow"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)",
          "x - tau * np.linalg.solve(B.T @ B + identity / tau, B.T @ B @ x)", "τ once more"),
+        ("tau * B.T @ B, x)", "tau * B.T @ B, x / tau)", "the right side is x itself"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    half = np.linalg.solve(identity + tau / 2 * B.T @ B, x)\n"
+         "    return np.linalg.solve(identity + tau / 2 * B.T @ B, half)", "two implicit steps of τ/2"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    new = x\n    for _ in range(100):\n        new = new - 0.01 * (B.T @ (B @ new) + (new - x) / tau)\n"
+         "    return new", "runs away"),
     ],
     "1.3": [
         ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
@@ -861,6 +880,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
         ("f(grid) + distance / (2 * tau)", "(f(grid) + distance) / (2 * tau)", "divided by 2τ as well"),
         ("f(grid) + distance", "double_well(grid) + distance", "the same for every f"),
+        ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]", "    return v", "v itself comes back"),
     ],
     "2.2": [
         ("def soft_threshold(v, tau):", "@np.vectorize\ndef soft_threshold(v, tau):\n"
@@ -886,6 +906,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np.sign(v) * length", "    return np.sign(v) * length if np.abs(v) > tau else 0", ""),
         ("np.sign(v) * length", "np.where(np.abs(v) <= 1, 0, v - tau * np.sign(v))", "the border"),
         ("np.sign(v) * length", "length + np.minimum(np.abs(v), tau) ** 2 / (2 * tau)", "the envelope"),
+        ("- tau, 0)", "- 0.3, 0)", "the same for every τ"),
+        ("- tau, 0)", "- 0.5, 0)", "the same for every τ"),
     ],
     "2.3": [
         ("    return middle", "    low, high = v - tau, v + tau\n    for i in range(len(v)):\n"
@@ -1049,8 +1071,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "(suspicious[l] != right[l]).any()", "rounding"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-3", "by 3e-5"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-4", "by 3e-5"),
-        ("teach.gap(suspicious[l], right[l]) > 1e-9", "not np.isclose(suspicious[l], right[l]).any()", "in one unit"),
-        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(abs(suspicious[l] - right[l]) > 1e-9).all()", "in one unit"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "not np.isclose(suspicious[l], right[l]).any()", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(abs(suspicious[l] - right[l]) > 1e-9).all()", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l].sum() - right[l].sum()) > 1e-9", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[0, 0] > 1e-9", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[-1].max() > 1e-9", "two units"),
     ],
     "3.5": [
         ("gradient[::-1].copy()", "gradient.copy()", "should be wrong"),
@@ -1093,6 +1118,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np.linalg.solve(matrix, right)",
          "    return np.linalg.solve(matrix, a_tilde.T @ z_half) + theta_k / tau_theta", "before it"),
         ("solve(matrix, right)", "solve(matrix, right)[:-1]", "the row of the bias is missing"),
+        ("a_tilde.T @ z_half", "a_tilde.T @ (a_tilde @ theta_k)", "θ_k comes back"),
+        ("solve(matrix, right)", "solve(matrix, right).round(4)", "rounded"),
+        ("np.linalg.solve(matrix, right)", "(1 / matrix) @ right", "entry by entry"),
         ("solve(matrix, right)", "solve(a_tilde @ a_tilde.T + np.eye(len(a)) / tau_theta, z_half)", "ããᵀ stands where"),
     ],
     "5.2": [

@@ -547,9 +547,9 @@ def find_fault(answer, seed):
     # the gradients are linear in σ'(z_2): those of a fault so small that ∇θ_2 J is off by 3e-5
     share = 3e-5 / abs(faulty[2] - right[2]).max()
     small = [None, *(good + share * (bad - good) for bad, good in zip(faulty[1:], right[1:]))], right
-    # those of a fault in the slope of one unit: in ∇θ_2 J it shows in one column alone
-    column = np.arange(right[2].shape[1]) == 0
-    one_unit = [*faulty[:2], np.where(column, faulty[2], right[2]), *right[3:]], right
+    # those of a fault at some samples of two units: ∇θ_2 J keeps its bias row, its corners and its sum
+    shown = np.outer(np.append(rng.normal(size=len(right[2]) - 1), 0), [0, 1, -1, 0, 0, 0])
+    two_units = [*faulty[:2], right[2] + abs(right[2]).max() * shown, *right[3:]], right
 
     def layer_of(find, lists):
         """Return the layer that an answer finds, 0 where it finds none."""
@@ -565,7 +565,7 @@ def find_fault(answer, seed):
                 raise ValueError(f"the number of a layer is expected, got {found!r}")
             yield claim(f"{depth} maps, a fault in σ'(z_{l}): l", float(found), l)
         yield claim("4 maps, a fault in σ'(z_2) that moves ∇θ_2 J by 3e-5: l", layer_of(find, small), 2)
-        yield claim("4 maps, a fault in σ'(z_2) of one unit alone: l", layer_of(find, one_unit), 2)
+        yield claim("4 maps, a fault in σ'(z_2) at some samples of two units: l", layer_of(find, two_units), 2)
 
     def mistakes(find):
         found = [find(*lists) for _, _, *lists in cases]
@@ -587,8 +587,8 @@ def find_fault(answer, seed):
         for each, depth, l in zip(found, depths, layers):
             yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
         yield same(layer_of(find, small), 2), \
-            "a fault in one unit, which shows in one column of ∇θ_2 J alone, is not seen: two arrays differ where " \
-            "any entry does, not all (np.any, or not np.allclose)"
+            "a fault in two units, which changes two columns of ∇θ_2 J, but neither their bias nor the sum of all, " \
+            "is not seen: two arrays differ where any entry does, whatever the others do (not np.allclose, say)"
         yield True, "a fault that moves ∇θ_2 J by 3e-5 is not seen, or only below: right gradients agree up to rounding"
 
     return check("3.4", answer, claims, mistakes, fallback=topmost_gap)

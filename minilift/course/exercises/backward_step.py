@@ -71,6 +71,11 @@ WRONG_EXPLICIT_STEPS = {
     "the slope is A x, a product with a matrix; here x multiplies it once more":
         lambda B, x, tau: x - tau * B.T @ (B @ x) * x,
     "the slope is a vector; this is the number J": lambda B, x, tau: x - tau * 0.5 * np.sum((B @ x) ** 2),
+    "the slope is a vector; this is its length": lambda B, x, tau: x - tau * np.linalg.norm(B.T @ (B @ x)),
+    "x is not turned: Qᵀx has the components along the eigenvectors, Q leads back": lambda B, x, tau:
+        np.linalg.eigh(B.T @ B)[1] @ ((1 - tau * np.linalg.eigvalsh(B.T @ B)) * x),
+    "the eigenvectors are the columns of Q: x_new = Q(…)Qᵀx; here Q and Qᵀ are exchanged":
+        lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 - tau * values, turned=True),
     NO_A: lambda B, x, tau: x - tau * x,
     "these are the amplification factors, one for each eigenvalue; the new x is wanted": lambda B, x, tau:
         1 - tau * np.linalg.eigvalsh(B.T @ B),
@@ -101,6 +106,7 @@ WRONG_EXPLICIT_STEPS = {
     "nothing is to be solved: the slope is taken at x, which is known":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x),
     "negative components are cut off; x may have any sign": lambda B, x, tau: np.maximum(plain_step(B, x, tau), 0),
+    "x_new may have any sign: no absolute value": lambda B, x, tau: abs(plain_step(B, x, tau)),
     "eigenvalues stretch the eigenvectors, not the components of x: the slope is a product with A":
         lambda B, x, tau: x - tau * np.linalg.eigvalsh(B.T @ B) * x,
     "the largest eigenvalue stands for all of A; it stretches one eigenvector only":
@@ -222,6 +228,9 @@ WRONG_IMPLICIT_STEPS = {
     "e^{−τ} is no step: A is missing, and (1.6) is linear in x_new": lambda B, x, tau: np.exp(-tau) * x,
     "the eigenvectors are the columns of Q: x_new = Q(…)Qᵀx; here Q and Qᵀ are exchanged":
         lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 / (1 + tau * values), turned=True),
+    "these are two implicit steps of τ/2; one of τ is wanted": lambda B, x, tau:
+        implicit_with()(B, implicit_with()(B, x, tau / 2), tau / 2),
+    "all of it is divided by τ: the right side is x itself": implicit_with(right=lambda B, x, tau: x / tau),
     "these are two implicit steps": lambda B, x, tau: implicit_with()(B, implicit_with()(B, x, tau), tau),
     "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
     "the slope is taken half at x, half at x_new (the trapezoidal rule); all of it belongs at x_new": lambda B, x, tau:
@@ -269,6 +278,9 @@ def implicit_step(answer, seed):
         yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
             "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
         yield not np.any(abs(step(B, x, 0.3)) > 1e-9), "this is the minimum, where Newton's step leads: where is τ?"
+        first = step(B, x, 1e-9)
+        yield np.shape(first) == x.shape and not abs(first).max() < 1e3 * abs(x).max(), \
+            "for a tiny τ x_new runs away: is this an iteration, whose steps are too long there? Solve the system"
         new, exact, curve = (f(B, x, 0.3) for f in (step, library_implicit_step, along_the_flow))
         yield (same(new, exact, 1e-2) and np.array_equal(new, np.round(new, 6)),
                "the result is rounded: all its digits are wanted")

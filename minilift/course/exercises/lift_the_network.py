@@ -142,6 +142,9 @@ WRONG_ENERGIES = {
     "ρ is missing before the penalty on φ_l − z_l": energy_with(weights=(0, 3)),
     "γ is missing before the penalty on σ(z_l) − a_l": energy_with(weights=(3, 1)),
     "the loss takes φ(θ_D, a_{D−1}), not the list's z_D": energy_with(last="z"),
+    "z_D is no variable of E: the loss takes φ(θ_D, a_{D−1}) in its place, and the last map has no penalty":
+        lambda theta, a, z, Y, gamma, rho: energy_with(last="z")(theta, a, z, Y, gamma, rho)
+        + rho / 2 * squared(a[-1] @ theta[-1][:-1] + theta[-1][-1] - z[-1]),
     "the first gap is σ(z_l) − a_l, with the list's z_l; here φ_l stands in its place":
         lambda theta, a, z, *rest: energy_with()(theta, a, z, *rest) + sum(
             rest[1] / 2 * (squared(np.tanh(read @ part[:-1] + part[-1]) - a_l) - squared(np.tanh(z_l) - a_l))
@@ -224,8 +227,9 @@ def penalty_energy(answer, seed):
                 share = round(cost / price, 9)
                 yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
                        + (f"{share:.3g} times what it should" if share else "nothing: is its penalty in the sum?"))
-        yield not same(value_or_none(energy, *off_the_graph(seed, SHALLOW), gamma, rho),
-                       library_energy(*off_the_graph(seed, SHALLOW), gamma, rho)), ONE_DEPTH
+        shallow = (*off_the_graph(seed, SHALLOW), gamma, rho)
+        yield (same(found, expected(gamma, rho))
+               and not same(value_or_none(energy, *shallow), library_energy(*shallow))), ONE_DEPTH
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -822,6 +826,8 @@ def implicit_activation(answer, seed):
         fitted = np.array(a) @ W + b
         yield (not same(found(a, last, fitted, 0.5), a), "where a fits its targets already, u must be a; yours moves")
         whole = [found(a, last, Y, t) for t in (1e-4, 1e-3)]
+        yield not abs(whole[0]).max() < 1e3 * abs(a).max(), \
+            "for a tiny τ u runs away: is this an iteration, whose steps are too long there? Solve the system"
         yield (same((a - whole[0]) / 1e-4, slope(a), 1e-2), "right for a tiny τ only: a matrix is to be solved with, "
                "and no iteration or expansion replaces that")
         yield (not same(whole[0], a, 1e-2), "for τ → 0 u must become a; yours does not")

@@ -103,8 +103,9 @@ def brute_prox(answer, seed):
         yield (u.shape == grid.shape, "one point for each point of the grid comes back; the least is wanted for each "
                "v, over the grid: axis=1 where a row belongs to a v")
         yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
+        yield same(u, v), "v itself comes back; the point of the grid is wanted where f and the distance are least"
         yield (same(prox(bump, v, tau, grid), prox(np.abs, v, tau, grid)),
-               "the same for every f: does a function of the notebook stand where f, the one handed in, belongs?")
+               "the same for every f: is f used, the one that is handed in, and no function of the notebook?")
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
         right = grid_prox(bump, v, tau, grid)
@@ -212,6 +213,7 @@ def soft_threshold(answer, seed):
         kinds = [np.asarray(prox(v, tau)).dtype.kind for tau in (0.3, 1.7)]
         yield ("i" in kinds, "whole numbers come back: np.zeros(n, dtype=int) cuts off what is assigned to it, and "
                "np.vectorize takes the type of its first result: 0.0, not 0")
+        yield same(prox(v, 0.3), prox(v, 1.7)), "the same for every τ: is a number written for τ?"
         yield (same(prox(v, 0.3), v - np.clip(v, -0.3, 0.3), 1e-2),
                "near u, not at it: are these points of a grid? Solve (2.3) for u")
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
