@@ -384,8 +384,8 @@ def largest_stable_step(answer, B, seed):
                "far beyond the limit nothing grows in your test: once x has overflowed to nan, a comparison with it is "
                "False; or are these implicit steps, which shrink x for every τ?")
         yield (same(found, again) or same(found, limit(wide), 1e-3),
-               "the same τ for two B: it must be measured for each; if you bisect, which end moves where x "
-               "shrank, and is the limit between your first two?")
+               "the same τ for two B: it must be measured for each; if you bisect, which end moves where x shrank, and "
+               "which where x has overflowed to nan, and is the limit between your first two?")
         small, right = float(limit(spread / 10)), 2 / np.linalg.norm(spread, 2) ** 2
         yield (same(found / right, 1, 0.01) and small < 90 * right,
                f"where the limit is {100 * right:.3g}, {small:.3g} comes back: no search goes beyond its upper end; "
