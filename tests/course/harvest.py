@@ -881,6 +881,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("f(grid) + distance / (2 * tau)", "(f(grid) + distance) / (2 * tau)", "divided by 2τ as well"),
         ("f(grid) + distance", "double_well(grid) + distance", "the same for every f"),
         ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]", "    return v", "v itself comes back"),
+        ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
+         "    return np.array([min(grid, key=lambda u: f(u) + (u - x) ** 2 / (2 * tau)) for x in v])", "too slow"),
     ],
     "2.2": [
         ("def soft_threshold(v, tau):", "@np.vectorize\ndef soft_threshold(v, tau):\n"
@@ -2194,7 +2196,9 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "1.4": [("np.diag([1.0, -1.0]), 3.0", "[[0, 1], [1, 0]], 4"), ("np.diag([1.0, -1.0])", "-2.0 * np.eye(2)")],
     "2.1": [("axis=1)]", "axis=-1)].copy()"), ("distance / (2 * tau)", "0.5 * distance / tau"),
             ("return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
-             "return tuple(grid[np.argmin(f(grid) + row / (2 * tau))] for row in distance)")],
+             "return tuple(grid[np.argmin(f(grid) + row / (2 * tau))] for row in distance)"),
+            ("return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
+             "return grid[np.argmin([f(u) + (u - v) ** 2 / (2 * tau) for u in grid], axis=0)]")],
     "2.2": [("return np.sign(v) * length", "return v - np.clip(v, -tau, tau)"),
             ("return np.sign(v) * length", "return tuple(np.sign(v) * length)"),
             ("return np.sign(v) * length", "return np.where(v > tau, v - tau, np.where(v < -tau, v + tau, 0))"),

@@ -85,6 +85,12 @@ def brute_prox(answer, seed):
         every = f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)
         return float((f(u) + (u - v) ** 2 / (2 * tau) - every.min(axis=1)).max())
 
+    def calls_of_f(prox):
+        """Return how often an answer calls f."""
+        calls = []
+        prox(lambda u: calls.append(u) or bump(u), v, tau, grid)
+        return len(calls)
+
     def claims(prox):
         for name, f, tau in (("|u|", np.abs, 0.4), ("a function with many minima", bump, 0.4),
                              ("the same, τ = 2", bump, 2.0)):
@@ -93,8 +99,13 @@ def brute_prox(answer, seed):
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
             yield Claim(f"{name}: no grid point is lower", excess(u, f, tau), 1e-12,
                         "look at f, at the distance, at its weight 1/(2τ) and at the axis of the minimum")
+        yield Claim("calls of f beyond one for each point of the grid", max(0, calls_of_f(prox) - len(grid)), 0)
 
     def mistakes(prox):
+        cases = (bump, tau), (np.abs, tau), (bump, 2.0)
+        yield all(same(prox(f, v, t, grid), grid_prox(f, v, t, grid)) for f, t in cases), \
+            f"right, but too slow for the cells below: f is called {calls_of_f(prox)} times, for each v and each " \
+            "point; hand it the whole grid at once"
         yield from slips(prox, [(bump, v, tau, grid), (np.abs, v, tau, grid), (bump, v, 50.0, grid)], WRONG_PROXES)
         yield (same(prox(bump, v, tau, grid), grid_prox(bump, v, tau, grid))
                and not same(prox(bump, v, 2.0, grid), grid_prox(bump, v, 2.0, grid)),
