@@ -736,6 +736,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return 1 - tau * np.linalg.eigvalsh(B.T @ B)", "amplification factors"),
         ("return x - tau * B.T @ (B @ x)", "return (1 - 10 * tau) * x", "your slope is 10 times x. A is missing"),
         ("(B @ x)", "B", "this is a matrix"),
+        ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ (B @ x), 1 - tau",
+         "does not fit: the arrays of a list"),
         ("return x - tau * B.T @ (B @ x)", "return abs(x - tau * B.T @ (B @ x))", "no absolute value"),
         ("tau * B.T @ (B @ x)", "tau * np.linalg.norm(B.T @ (B @ x))", "this is its length"),
         ("    return x - tau * B.T @ (B @ x)",
@@ -984,6 +986,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("g.sum(axis=0)", "len(g) * g.sum(axis=0)", "the bias row is 6 times"),
         ("np.vstack([weights, bias])", "a[:, :, None] * g[:, None, :]", "one matrix for each sample"),
         ("np.vstack([weights, bias])", "weights + bias", "added to the rows"),
+        ("np.vstack([weights, bias])", "(weights, bias)", "your answer does not fit: the arrays of a list differ"),
         ("np.vstack([weights, bias])", "np.vstack([weights, g])", "yours has (10, 3)"),
     ],
     "3.2": [

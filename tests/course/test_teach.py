@@ -889,6 +889,18 @@ def test_a_function_that_changes_a_dict_which_it_was_given_fails(reported):
     np.testing.assert_array_equal(given["tau"], [3.0, 1.0, 2.0])
 
 
+@pytest.mark.parametrize(("use", "says"), [
+    (lambda found: found + np.ones(4), "has it the shape that is asked for?"),
+    (lambda found: np.ones((2, 4)) @ found, "has it the shape that is asked for?"),
+    (lambda found: np.array([found, [1.0]]), "the arrays of a list differ in shape")])
+def test_what_a_check_cannot_use_is_no_error_of_the_answer(use, says, reported):
+    """Nor are its operations guessed at."""
+    teach.check("9.2", lambda: np.ones(3), lambda found: [teach.Claim("zero", float(np.sum(use(found()))), 0.0)])
+    assert reported[-1]["message"].startswith("your answer does not fit: ")
+    assert says in reported[-1]["message"]
+    assert "written for @" not in reported[-1]["message"]
+
+
 READ = np.ones(3)
 
 
