@@ -10,14 +10,17 @@ an answer behaves like one of them, the check says so; otherwise it says which p
 
 from __future__ import annotations
 
+import ast
 import collections.abc
 import contextlib
 import dis
 import functools
+import inspect
 import io
 import math
 import numbers
 import sys
+import textwrap
 import traceback
 import types
 import warnings
@@ -45,6 +48,8 @@ LIST_CHANGED = ("your function changes a list that it was given, or a dict, whic
                 "list(…) or dict(…)")
 COMPLEX = "your function returns complex numbers where real ones are expected"
 TEXT = "the answer is text where a number is meant: leave out the quotation marks"
+PART_DONE = "a part of the answer is still None"
+STILL_RAISES = "the line `raise NotImplementedError` still stands above your code: delete it"
 SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below this does not come from a wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
@@ -377,7 +382,8 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         if status == "PASS" and any(changed):
             status, message = "FAIL", LIST_CHANGED
     except NotImplementedError:
-        status = "TODO"
+        part = isinstance(answer, tuple) and any(each is not None for each in answer)
+        status, message = "TODO", PART_DONE if part else STILL_RAISES * raises_above_its_code(answer)
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
     if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, COMPLEX, TEXT):
@@ -395,6 +401,15 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         return answer
     GIVEN[exercise] = stand_in(exercise, fallback)
     return GIVEN[exercise]
+
+
+def raises_above_its_code(answer):
+    """Whether a function has code below the line that says that it is not done yet."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(answer))).body[0].body
+    except (AttributeError, IndexError, OSError, SyntaxError, TypeError):  # no source, or no function
+        return False
+    return any(isinstance(part, ast.Raise) for part in body[:-1])
 
 
 def read_from_notebook(answer):

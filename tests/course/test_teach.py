@@ -901,6 +901,24 @@ def test_what_a_check_cannot_use_is_no_error_of_the_answer(use, says, reported):
     assert "written for @" not in reported[-1]["message"]
 
 
+def not_done(x):
+    """Return x."""
+    raise NotImplementedError  # your code
+
+
+def done_below(x):
+    """Return x."""
+    raise NotImplementedError  # your code
+    return x
+
+
+@pytest.mark.parametrize(("answer", "message"), [(not_done, ""), (done_below, teach.STILL_RAISES), (None, ""),
+                                                 ((None, None), ""), ((np.eye(2), None), teach.PART_DONE)])
+def test_code_below_the_line_that_says_not_done_yet_is_seen(answer, message, reported):
+    teach.check("9.2", answer, lambda found: [teach.Claim("zero", found(0.0), 0.0)])
+    assert (reported[-1]["status"], reported[-1]["message"]) == ("TODO", message)
+
+
 READ = np.ones(3)
 
 
