@@ -413,15 +413,15 @@ def raises_above_its_code(answer):
 
 
 def read_from_notebook(answer):
-    """Return the names of numbers and arrays that a function reads where it was defined."""
+    """Return the names of numbers, arrays and other objects that a function reads where it was defined."""
     space, codes, names = getattr(answer, "__globals__", {}), [getattr(answer, "__code__", None)], []
     while codes:
         code = codes.pop()
         if isinstance(code, types.CodeType):
             codes += code.co_consts  # of functions in it
             names += [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
-    return [name for name in dict.fromkeys(names)
-            if isinstance(space.get(name), (numbers.Number, np.ndarray, list, tuple, dict))]
+    return [name for name in dict.fromkeys(names) if space.get(name) is not None
+            and not callable(space[name]) and not isinstance(space[name], types.ModuleType)]
 
 
 def unanswered(answer):

@@ -98,6 +98,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    gap =", "    gamma = 1\n    gap =", "γ is missing, in both"),
         ("rho * (phi(theta[l], a[l - 1]) - z[l])", "rho * gradient_phi(l, theta, a, z, Y, rho)",
          "∂E/∂z: ρ comes in twice"),
+        ("return gradient_a, gradient_z", "return {'a': gradient_a, 'z': gradient_z}", "a dict comes back"),
     ],
     "4.3": [
         ("replaced(a, l, a_half)", "a", "hidden maps do not move"),
@@ -148,6 +149,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
          "a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
          "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half", "the sign of a half step, in z or in a"),
+        ("    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        z_half = z[l] - tau * energy.gradient_z(\n            l, theta, replaced(a, l, a_half), z)",
+         "    a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half\n"
+         "        z_half = z[l] + tau * energy.gradient_z(\n            l, theta, replaced(a, l, a_half), z)",
+         "two wrong signs cancel"),
+        ("    return new[1:]", "    return dict(enumerate(new[1:]))", "a dict comes back"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -1140,6 +1148,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("K + np.eye(len(a)) / tau_theta", "K + 1 / tau_theta", ""),
         ("tau_theta, g)", "tau_theta, g) * len(a)", "U is 6 times"),
         ("tau_theta, g)", "tau_theta, g) / tau_theta", "U is 5 times"),
+        ("tau_theta, g)", "tau_theta, g).round(5)", "rounded"),
         ("a @ a.T + 1", "a.T @ a + 1", ""),
         ("np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)",
          "tau_theta * (g - a @ np.linalg.solve(a.T @ a + np.eye(a.shape[1]) / tau_theta, a.T @ g))", "column of ones"),

@@ -261,6 +261,8 @@ def coefficients(answer, seed):
         yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
         K, U = a @ a.T + 1, found(a, g, 0.2)
         yield np.shape(U) != g.shape, f"U has shape {np.shape(U)} where {g.shape} is expected, one row a sample"
+        yield (same(U, library_coefficients(a, g, 0.2), 1e-2) and np.array_equal(U, np.round(U, 6)),
+               "the result is rounded: all its digits are wanted")
         factor, acting = times(U, library_coefficients(a, g, 0.2)), times(g - K @ U, U)
         yield factor == factor, f"U is {factor:.3g} times what it should be, for τ_θ = 0.2 and N = {len(a)}"
         yield acting == acting, f"your U solves (K + βI)U = g for β = {acting:.3g}; 1/τ_θ is 5"
