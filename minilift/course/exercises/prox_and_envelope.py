@@ -99,7 +99,7 @@ def brute_prox(answer, seed):
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
             yield Claim(f"{name}: no grid point is lower", excess(u, f, tau), 1e-12,
                         "look at f, at the distance, at its weight 1/(2τ) and at the axis of the minimum")
-        yield Claim("calls of f beyond one for each point of the grid", max(0, calls_of_f(prox) - len(grid)), 0)
+        yield Claim("calls of f beyond two for each point of the grid", max(0, calls_of_f(prox) - 2 * len(grid)), 0)
 
     def mistakes(prox):
         cases = (bump, tau), (np.abs, tau), (bump, 2.0)
