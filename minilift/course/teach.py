@@ -137,10 +137,13 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5, and two
-    numbers that differ by rounding. If not `in_order`, the answer is a tuple whose items may be predicted in any order,
-    and a single one by itself.
+    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5, "3, 0" and
+    (3, 0), and two numbers that differ by rounding. If not `in_order`, the answer is a tuple whose items may be
+    predicted in any order, and a single one by itself.
     """
+    if isinstance(prediction, str) and not isinstance(answer, str):
+        with contextlib.suppress(SyntaxError, ValueError):  # it is no number or tuple
+            prediction = ast.literal_eval(prediction.strip())
     if isinstance(prediction, set):
         prediction = tuple(prediction)
     if isinstance(prediction, str) and spelled(prediction) == spelled(answer):
@@ -165,7 +168,7 @@ def reveal(prediction, answer, because="", in_order=True):
 
 
 def stands_for(prediction, number):
-    """Whether a prediction is a number, or the text of one, that differs from the right one by rounding at most."""
+    """Whether a prediction is a number that differs from the right one by rounding at most."""
     if isinstance(number, (str, tuple)):
         return False
     try:

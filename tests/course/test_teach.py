@@ -948,7 +948,8 @@ def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message
     ((100, 2.1), (2.1, 100.0), True), ({2.1, 100}, (2.1, 100.0), True),
     ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
     ((2.1,), (2.1, 100.0), False), ((1.9, 2.1, 100.0), (2.1, 100.0), False), (None, (4.0,), False),
-    ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False)])
+    ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False), ("4", (4.0,), True),
+    (" 100, 2.1", (2.1, 100.0), True), ("2.1", (2.1, 100.0), False), ("2.1 and 100", (2.1, 100.0), False)])
 def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys):
     teach.reveal(prediction, answer, in_order=False)
     assert ("and so it is" in capsys.readouterr().out) == right
