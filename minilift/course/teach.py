@@ -10,13 +10,17 @@ an answer behaves like one of them, the check says so; otherwise it says which p
 
 from __future__ import annotations
 
+import ast
 import collections.abc
 import contextlib
+import dis
 import functools
+import inspect
 import io
 import math
 import numbers
 import sys
+import textwrap
 import traceback
 import types
 import warnings
@@ -44,6 +48,8 @@ LIST_CHANGED = ("your function changes a list that it was given, or a dict, whic
                 "list(…) or dict(…)")
 COMPLEX = "your function returns complex numbers where real ones are expected"
 TEXT = "the answer is text where a number is meant: leave out the quotation marks"
+PART_DONE = "a part of the answer is still None"
+STILL_RAISES = "the line `raise NotImplementedError` still stands above your code: delete it"
 SIGN, FACTOR = "the sign:", "a factor:"
 ROUGHLY = 1e-5  # an error below this does not come from a wrong formula
 FACTORS = "; is a factor transposed, or a bias row missing or left in?"
@@ -67,6 +73,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "infinity to integer": "; is a number cut to a whole one that may be infinite?",
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
+          "at least two-dimensional": "; np.linalg.solve takes the matrix first, then the right side",
+          "did not contain a loop": "; does text come back where numbers are meant?",
           "must be square": "; is one to be solved with or inverted that is not, or does the right side stand first?",
           "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
                           "compare arrays?",
@@ -129,9 +137,13 @@ def versions():
 def reveal(prediction, answer, because="", in_order=True):
     """Answer a *predict* cell: say whether `prediction` (None if none was made) equals `answer`, and why.
 
-    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5. If not
-    `in_order`, the answer is a tuple whose items may be predicted in any order, and a single one by itself.
+    A list, a set or an array counts as the tuple of its items; "(C)" and "c" are one, and so are "5" and 5, "3, 0" and
+    (3, 0), and two numbers that differ by rounding. If not `in_order`, the answer is a tuple whose items may be
+    predicted in any order, and a single one by itself.
     """
+    if isinstance(prediction, str) and not isinstance(answer, str):
+        with contextlib.suppress(SyntaxError, ValueError):  # it is no number or tuple
+            prediction = ast.literal_eval(prediction.strip())
     if isinstance(prediction, set):
         prediction = tuple(prediction)
     if isinstance(prediction, str) and spelled(prediction) == spelled(answer):
@@ -141,15 +153,28 @@ def reveal(prediction, answer, because="", in_order=True):
     if isinstance(prediction, (list, np.ndarray)):
         items = tuple(prediction if isinstance(prediction, list) else prediction.ravel().tolist())
         prediction = items if isinstance(answer, tuple) or len(items) != 1 else items[0]
+    if stands_for(prediction, answer):
+        prediction = answer
     if prediction is None:
         text = f"No prediction was written down. It is {answer!r}."
-    elif isinstance(answer, str) and isinstance(prediction, tuple) and len(prediction) > 3:  # a = …, and not "a"
-        text = f"Predicted: {len(prediction)} numbers; were quotation marks left out? It is {answer!r}."
+    elif isinstance(answer, str) and isinstance(prediction, tuple) and (
+            len(prediction) > 3 or any(map(np.ndim, prediction))):  # a = …, and not "a"
+        text = f"Predicted: {len(prediction)} values; were quotation marks left out? It is {answer!r}."
     elif prediction == answer:
         text = f"Predicted: {answer!r}, and so it is."
     else:
         text = f"Predicted: {prediction!r}; it is {answer!r}."
     print(f"{text} {because}".rstrip())
+
+
+def stands_for(prediction, number):
+    """Whether a prediction is a number that differs from the right one by rounding at most."""
+    if isinstance(number, (str, tuple)):
+        return False
+    try:
+        return math.isclose(float(prediction), number, rel_tol=1e-6, abs_tol=1e-12)
+    except (TypeError, ValueError):  # no number
+        return False
 
 
 def spelled(prediction):
@@ -360,11 +385,15 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         if status == "PASS" and any(changed):
             status, message = "FAIL", LIST_CHANGED
     except NotImplementedError:
-        status = "TODO"
+        part = isinstance(answer, tuple) and any(each is not None for each in answer)
+        status, message = "TODO", PART_DONE if part else STILL_RAISES * raises_above_its_code(answer)
     except Exception as error:  # whatever a student's code raises is a finding about that code
         status, message = "FAIL", explained(error)
     if status == "FAIL" and message not in (TAKEN, RETURNED_NONE, NOT_FINITE, LIST_CHANGED, COMPLEX, TEXT):
         message = (not message and nearly_right(held)) or diagnosis(asked, mistakes) or message or located(held)
+        if names := read_from_notebook(answer):
+            message = (f"{message}{stop(message)} Your function reads {', '.join(names)} of the notebook, not of its "
+                       "arguments: is it right for another problem?")
     publish(verdict(exercise, status, held, message, fallback is not None),
             {"kind": "check", "exercise": exercise, "status": status, "message": message,
              "claims": [{"text": c.text, "error": float(c.error) if math.isfinite(c.error) else None,
@@ -375,6 +404,27 @@ def check(exercise, answer, claims, mistakes=None, fallback=None, array=False):
         return answer
     GIVEN[exercise] = stand_in(exercise, fallback)
     return GIVEN[exercise]
+
+
+def raises_above_its_code(answer):
+    """Whether a function has code below the line that says that it is not done yet."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(answer))).body[0].body
+    except (AttributeError, IndexError, OSError, SyntaxError, TypeError):  # no source, or no function
+        return False
+    return any(isinstance(part, ast.Raise) for part in body[:-1])
+
+
+def read_from_notebook(answer):
+    """Return the names of numbers, arrays and other objects that a function reads where it was defined."""
+    space, codes, names = getattr(answer, "__globals__", {}), [getattr(answer, "__code__", None)], []
+    while codes:
+        code = codes.pop()
+        if isinstance(code, types.CodeType):
+            codes += code.co_consts  # of functions in it
+            names += [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
+    return [name for name in dict.fromkeys(names) if space.get(name) is not None
+            and not callable(space[name]) and not isinstance(space[name], types.ModuleType)]
 
 
 def unanswered(answer):
@@ -593,14 +643,19 @@ def explained(error):
         return "your function writes into one of its arguments (x += …, x[i] = …); make a new array instead"
     raised = f"{type(error).__name__}: {error}"
     likely = next((guess for words, guess in LIKELY.items() if words in raised), "")
-    return f"your answer does not fit: {error}{likely}" if by_check(error) else f"your answer raised {raised}{likely}"
+    if not by_check(error):
+        return f"your answer raised {raised}{likely}"
+    if "inhomogeneous" in raised:  # NumPy's words are about the check's own array
+        return f"your answer does not fit{likely.replace(';', ':')}"
+    if "broadcast" in raised or likely == FACTORS:  # the check's own operation
+        likely = "; has it the shape that is asked for?"
+    return f"your answer does not fit: {error}{likely}"
 
 
 def by_check(error):
     """Whether an error was raised by a check itself, about an answer or what it has returned."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    inside = any(frame.f_code.co_name == "ask" and frame.f_globals is globals() for frame in frames)
-    return not inside and frames[-1].f_globals["__name__"].startswith((__name__, "minilift.course.exercises."))
+    return not any(frame.f_code.co_name == "ask" and frame.f_globals is globals() for frame in frames)
 
 
 def diagnosis(answer, mistakes):
@@ -631,6 +686,11 @@ def rough(claim):
             "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
 
 
+def stop(message):
+    """Return the full stop that a message lacks, or ""."""
+    return "" if message.endswith(("?", "!", ".")) else "."
+
+
 def nearly_right(claims):
     """Return the message for an equation that should hold up to rounding and fails only slightly, else ""."""
     failed = next((each for each in claims if not each.holds), None)
@@ -649,8 +709,7 @@ def verdict(exercise, status, claims, message, has_fallback):
                   f"{'' if c.holds else '   <- too large'}" for c in claims]
     if message:
         guess = claims and not message.startswith(("your ", "the answer ", "the first "))  # these are no guesses
-        stop = "" if message.endswith(("?", "!", ".")) else "."
-        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop}")
+        lines.append(f"      Probably: {message}" if guess else f"      {capitalised(message)}{stop(message)}")
     if status != "PASS" and has_fallback:
         lines.append("      The cells below go on with a stand-in, so that their results are right.")
     return "\n".join(lines)

@@ -54,6 +54,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return energy", "    X = a[0]\n    for part in theta[1:-1]:\n        X = np.tanh(phi(part, X))\n"
          "    return energy + (np.sum((phi(theta[D], X) - Y) ** 2) - np.sum((phi(theta[D], a[D - 1]) - Y) ** 2)) "
          "/ (2 * len(Y))", "a forward pass from X"),
+        ("    return energy", "    energy -= np.sum((phi(theta[D], a[D - 1]) - Y) ** 2) / (2 * len(Y))\n"
+         "    energy += np.sum((z[D] - Y) ** 2) / (2 * len(Y))\n"
+         "    return energy + rho / 2 * np.sum((phi(theta[D], a[D - 1]) - z[D]) ** 2)", "z_D is no variable"),
     ],
     "4.2": [
         ("    gap =", "    found = []\n    for point in range(2):\n        found.append(np.zeros_like(a[l]))\n"
@@ -95,6 +98,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    gap =", "    gamma = 1\n    gap =", "γ is missing, in both"),
         ("rho * (phi(theta[l], a[l - 1]) - z[l])", "rho * gradient_phi(l, theta, a, z, Y, rho)",
          "∂E/∂z: ρ comes in twice"),
+        ("return gradient_a, gradient_z", "return {'a': gradient_a, 'z': gradient_z}", "a dict comes back"),
     ],
     "4.3": [
         ("replaced(a, l, a_half)", "a", "hidden maps do not move"),
@@ -145,6 +149,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):",
          "a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
          "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half", "the sign of a half step, in z or in a"),
+        ("    a_half = a[D - 1] - tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        z_half = z[l] - tau * energy.gradient_z(\n            l, theta, replaced(a, l, a_half), z)",
+         "    a_half = a[D - 1] + tau * energy.gradient_a(D - 1, theta, a, z)\n    for l in range(D - 1, 0, -1):\n"
+         "        a_half = a_half if l == D - 1 else 2 * a[l] - a_half\n"
+         "        z_half = z[l] + tau * energy.gradient_z(\n            l, theta, replaced(a, l, a_half), z)",
+         "two wrong signs cancel"),
+        ("    return new[1:]", "    return dict(enumerate(new[1:]))", "a dict comes back"),
     ],
     "4.4": [
         ("    return tau * a_tilde.T @ g - tau * a_half_tilde.T @ (g - g @ W.T @ W)",
@@ -192,6 +203,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(a + c * (Y - b) @ W.T).T).T", "(a + c * (Y - b) @ W.T).T).T @ W + b", "the shape of Y"),
         ("    return", "    u = a\n    for _ in range(200):\n"
          "        u = u - ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return", "run away"),
+        ("    return", "    u = a\n    for _ in range(20):\n"
+         "        u = u - 0.1 * ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return",
+         "runs away"),
     ],
     "6.1": [
         ("alpha * b", "b / np.linalg.norm(b, axis=0)", "the length α is missing"),
@@ -727,6 +741,17 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return x - tau * B.T @ (B @ x)", "return x - tau * (B.T @ B) * x", "by @, not *"),
         ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ abs(B @ x)", "no absolute value"),
         ("tau * B.T", "0.3 * B.T", "is a number written for τ"),
+        ("return x - tau * B.T @ (B @ x)", "return 1 - tau * np.linalg.eigvalsh(B.T @ B)", "amplification factors"),
+        ("return x - tau * B.T @ (B @ x)", "return (1 - 10 * tau) * x", "your slope is 10 times x. A is missing"),
+        ("(B @ x)", "B", "this is a matrix"),
+        ("return x - tau * B.T @ (B @ x)", "return x - tau * B.T @ (B @ x), 1 - tau",
+         "does not fit: the arrays of a list"),
+        ("return x - tau * B.T @ (B @ x)", "return abs(x - tau * B.T @ (B @ x))", "no absolute value"),
+        ("tau * B.T @ (B @ x)", "tau * np.linalg.norm(B.T @ (B @ x))", "this is its length"),
+        ("    return x - tau * B.T @ (B @ x)",
+         "    values, Q = np.linalg.eigh(B.T @ B)\n    return Q @ ((1 - tau * values) * x)", "x is not turned"),
+        ("    return x - tau * B.T @ (B @ x)",
+         "    values, Q = np.linalg.eigh(B.T @ B)\n    return Q.T @ ((1 - tau * values) * (Q @ x))", "exchanged"),
     ],
     "1.2": [
         ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
@@ -758,6 +783,24 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.inv(identity + tau * B.T @ B) * x", "by @, not *"),
         ("np.linalg.solve(identity + tau * B.T @ B, x)", "(x / (identity + tau * B.T @ B)).sum(axis=1)",
          "/ divides by entries"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "1 / (1 + tau * np.linalg.eigvalsh(B.T @ B))",
+         "amplification factors"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "x / (1 + 10 * tau)", "your A is 10 I. A is missing"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.solve(x, identity + tau * B.T @ B)",
+         "the matrix first"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)", "np.linalg.solve(identity + tau * B.T @ B, x).round(4)",
+         "rounded"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    for _ in range(1000):\n        x = x - tau / 1000 * B.T @ (B @ x)\n    return x", "near the flow"),
+        ("np.linalg.solve(identity + tau * B.T @ B, x)",
+         "x - tau * np.linalg.solve(B.T @ B + identity / tau, B.T @ B @ x)", "τ once more"),
+        ("tau * B.T @ B, x)", "tau * B.T @ B, x / tau)", "the right side is x itself"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    half = np.linalg.solve(identity + tau / 2 * B.T @ B, x)\n"
+         "    return np.linalg.solve(identity + tau / 2 * B.T @ B, half)", "two implicit steps of τ/2"),
+        ("    return np.linalg.solve(identity + tau * B.T @ B, x)",
+         "    new = x\n    for _ in range(100):\n        new = new - 0.01 * (B.T @ (B @ new) + (new - x) / tau)\n"
+         "    return new", "runs away"),
     ],
     "1.3": [
         ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
@@ -814,6 +857,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 1.0, -1.0])", "expected"),
         ("np.diag([1.0, -1.0])", "np.diag([1.0, 0.0])", "convex"),
         ("np.diag([1.0, -1.0])", "[1.0, -1.0]", ""),
+        ("np.diag([1.0, -1.0]), 3.0", "3.0, np.diag([1.0, -1.0])", "the matrix comes first"),
     ],
     "2.1": [
         ("v[:, None]", "v", "an axis"),
@@ -844,6 +888,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    distance", "    grid = grid[grid >= 0]\n    distance", "your u ="),
         ("f(grid) + distance", "tau * f(grid) + distance", "does τ multiply f as well"),
         ("/ (2 * tau)", "* 1.25", "is a number written for τ"),
+        ("f(grid) + distance / (2 * tau)", "(f(grid) + distance) / (2 * tau)", "divided by 2τ as well"),
+        ("f(grid) + distance", "double_well(grid) + distance", "the same for every f"),
+        ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]", "    return v", "v itself comes back"),
+        ("    return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
+         "    return np.array([min(grid, key=lambda u: f(u) + (u - x) ** 2 / (2 * tau)) for x in v])", "too slow"),
     ],
     "2.2": [
         ("def soft_threshold(v, tau):", "@np.vectorize\ndef soft_threshold(v, tau):\n"
@@ -869,6 +918,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return np.sign(v) * length", "    return np.sign(v) * length if np.abs(v) > tau else 0", ""),
         ("np.sign(v) * length", "np.where(np.abs(v) <= 1, 0, v - tau * np.sign(v))", "the border"),
         ("np.sign(v) * length", "length + np.minimum(np.abs(v), tau) ** 2 / (2 * tau)", "the envelope"),
+        ("- tau, 0)", "- 0.3, 0)", "the same for every τ"),
+        ("- tau, 0)", "- 0.5, 0)", "the same for every τ"),
     ],
     "2.3": [
         ("    return middle", "    low, high = v - tau, v + tau\n    for i in range(len(v)):\n"
@@ -942,6 +993,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.vstack([weights, bias])", "np.outer(np.append(a.mean(axis=0), 1), bias)", "its own g"),
         ("g.sum(axis=0)", "len(g) * g.sum(axis=0)", "the bias row is 6 times"),
         ("np.vstack([weights, bias])", "a[:, :, None] * g[:, None, :]", "one matrix for each sample"),
+        ("np.vstack([weights, bias])", "weights + bias", "added to the rows"),
+        ("np.vstack([weights, bias])", "(weights, bias)", "your answer does not fit: the arrays of a list differ"),
+        ("np.vstack([weights, bias])", "np.vstack([weights, g])", "yours has (10, 3)"),
     ],
     "3.2": [
         ("p.sum(axis=1, keepdims=True)", "p.sum(axis=1, keepdims=True) + 1e-10", "is a small number added"),
@@ -971,6 +1025,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("p.sum(axis=1, keepdims=True)", "(p.sum(axis=1, keepdims=True) + 1e-6)", "small number added"),
         ("    p[np", "    p = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)\n    p[np", "twice"),
         ("    return p / len(y)", "    return -np.mean(np.log(p))", "no slope"),
+        ("return p / len(y)", "return p / len(X)", "for N = 7. Your function reads X of the notebook"),
     ],
     "3.3": [
         ("gradients = [None] * len(theta)", "gradients = theta", "the same list"),
@@ -1005,6 +1060,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        if 1 < l < len(theta) - 1:\n            gradients[l] = adjoint_theta(a[l - 1], g)\n"
          "            g = (1 - a[l - 1] ** 2) * (g_D @ theta[l][:-1].T)\n            continue",
          "starts anew at each map: g must be replaced"),
+        ("    return gradients", "    return dict(enumerate(gradients))", "a dict comes back"),
+        ("    return gradients", "    return gradients, g", "two parts come back"),
     ],
     "3.4": [
         ("            return l", "            return l - 1", "one too low"),
@@ -1027,6 +1084,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "(suspicious[l] != right[l]).any()", "rounding"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-3", "by 3e-5"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l]).max() > 1e-4", "by 3e-5"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "not np.isclose(suspicious[l], right[l]).any()", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(abs(suspicious[l] - right[l]) > 1e-9).all()", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l].sum() - right[l].sum()) > 1e-9", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[0, 0] > 1e-9", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[-1].max() > 1e-9", "two units"),
     ],
     "3.5": [
         ("gradient[::-1].copy()", "gradient.copy()", "should be wrong"),
@@ -1068,6 +1130,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "made of z^½ − ãθ_k"),
         ("    return np.linalg.solve(matrix, right)",
          "    return np.linalg.solve(matrix, a_tilde.T @ z_half) + theta_k / tau_theta", "before it"),
+        ("solve(matrix, right)", "solve(matrix, right)[:-1]", "the row of the bias is missing"),
+        ("a_tilde.T @ z_half", "a_tilde.T @ (a_tilde @ theta_k)", "θ_k comes back"),
+        ("solve(matrix, right)", "solve(matrix, right).round(4)", "rounded"),
+        ("np.linalg.solve(matrix, right)", "(1 / matrix) @ right", "entry by entry"),
+        ("solve(matrix, right)", "solve(a_tilde @ a_tilde.T + np.eye(len(a)) / tau_theta, z_half)", "ããᵀ stands where"),
     ],
     "5.2": [
         ("a @ a.T + 1", "a @ a.T", "column of ones"),
@@ -1081,6 +1148,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("K + np.eye(len(a)) / tau_theta", "K + 1 / tau_theta", ""),
         ("tau_theta, g)", "tau_theta, g) * len(a)", "U is 6 times"),
         ("tau_theta, g)", "tau_theta, g) / tau_theta", "U is 5 times"),
+        ("tau_theta, g)", "tau_theta, g).round(5)", "rounded"),
         ("a @ a.T + 1", "a.T @ a + 1", ""),
         ("np.linalg.solve(K + np.eye(len(a)) / tau_theta, g)",
          "tau_theta * (g - a @ np.linalg.solve(a.T @ a + np.eye(a.shape[1]) / tau_theta, a.T @ g))", "column of ones"),
@@ -2140,7 +2208,10 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "1.4": [("np.diag([1.0, -1.0]), 3.0", "[[0, 1], [1, 0]], 4"), ("np.diag([1.0, -1.0])", "-2.0 * np.eye(2)")],
     "2.1": [("axis=1)]", "axis=-1)].copy()"), ("distance / (2 * tau)", "0.5 * distance / tau"),
             ("return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
-             "return tuple(grid[np.argmin(f(grid) + row / (2 * tau))] for row in distance)")],
+             "return tuple(grid[np.argmin(f(grid) + row / (2 * tau))] for row in distance)"),
+            ("return grid[np.argmin(f(grid) + distance / (2 * tau), axis=1)]",
+             "return grid[np.argmin([f(u) + (u - v) ** 2 / (2 * tau) for u in grid], axis=0)]"),
+            ("f(grid)", "np.vectorize(f)(grid)")],
     "2.2": [("return np.sign(v) * length", "return v - np.clip(v, -tau, tau)"),
             ("return np.sign(v) * length", "return tuple(np.sign(v) * length)"),
             ("return np.sign(v) * length", "return np.where(v > tau, v - tau, np.where(v < -tau, v + tau, 0))"),

@@ -264,7 +264,8 @@ def test_record_says_when_the_text_is_no_longer_right(reported):
                                                   ("b", "Predicted: 'b', and so it is"),
                                                   ("B", "Predicted: 'b', and so it is"),
                                                   ("(b).", "Predicted: 'b', and so it is"),
-                                                   (np.ones((2, 5)), "Predicted: 10 numbers; were quotation marks")])
+                                                   (np.ones((2, 5)), "Predicted: 10 values; were quotation marks"),
+                                                  ([np.ones(2), np.ones(3)], "Predicted: 2 values; were quotation")])
 def test_reveal(capsys, prediction, says):
     teach.reveal(prediction, "b", "Because.")
     out = capsys.readouterr().out
@@ -888,6 +889,53 @@ def test_a_function_that_changes_a_dict_which_it_was_given_fails(reported):
     np.testing.assert_array_equal(given["tau"], [3.0, 1.0, 2.0])
 
 
+@pytest.mark.parametrize(("use", "says"), [
+    (lambda found: found + np.ones(4), "has it the shape that is asked for?"),
+    (lambda found: np.ones((2, 4)) @ found, "has it the shape that is asked for?"),
+    (lambda found: np.array([found, [1.0]]), "the arrays of a list differ in shape")])
+def test_what_a_check_cannot_use_is_no_error_of_the_answer(use, says, reported):
+    """Nor are its operations guessed at."""
+    teach.check("9.2", lambda: np.ones(3), lambda found: [teach.Claim("zero", float(np.sum(use(found()))), 0.0)])
+    assert reported[-1]["message"].startswith("your answer does not fit: ")
+    assert says in reported[-1]["message"]
+    assert "written for @" not in reported[-1]["message"]
+
+
+def not_done(x):
+    """Return x."""
+    raise NotImplementedError  # your code
+
+
+def done_below(x):
+    """Return x."""
+    raise NotImplementedError  # your code
+    return x
+
+
+@pytest.mark.parametrize(("answer", "message"), [(not_done, ""), (done_below, teach.STILL_RAISES), (None, ""),
+                                                 ((None, None), ""), ((np.eye(2), None), teach.PART_DONE)])
+def test_code_below_the_line_that_says_not_done_yet_is_seen(answer, message, reported):
+    teach.check("9.2", answer, lambda found: [teach.Claim("zero", found(0.0), 0.0)])
+    assert (reported[-1]["status"], reported[-1]["message"]) == ("TODO", message)
+
+
+READ = np.ones(3)
+
+
+@pytest.mark.parametrize(("answer", "names"), [
+    (lambda x: x + READ, ["READ"]), (lambda x: sum(READ[k] for k in range(3)) + x, ["READ"]),
+    (lambda x: np.sum(x), []), (lambda x: held_to(x), []), (lambda READ: READ + 1, []), (np.ones(3), []), (np.sum, [])])
+def test_what_a_wrong_answer_reads_of_the_notebook_is_told(answer, names, reported):
+    teach.check("9.2", answer, lambda found: [teach.Claim("zero", 1.0, 0.0)])
+    told = f"Your function reads {', '.join(names)} of the notebook" if names else "first property that fails"
+    assert told in reported[-1]["message"]
+    assert ("reads" in reported[-1]["message"]) == bool(names)
+
+
+def held_to(x):
+    return x + READ
+
+
 @pytest.mark.parametrize("message", ["cannot access local variable 'd' where it is not associated with a value",
                                      "local variable 'd' referenced before assignment"], ids=["3.11", "3.10"])
 def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message):
@@ -900,7 +948,8 @@ def test_a_variable_used_before_it_is_made_is_guessed_at_with_any_python(message
     ((100, 2.1), (2.1, 100.0), True), ({2.1, 100}, (2.1, 100.0), True),
     ([2.1, 100], (2.1, 100.0), True), (4, (4.0,), True), ((4.0,), (4.0,), True),
     ((2.1,), (2.1, 100.0), False), ((1.9, 2.1, 100.0), (2.1, 100.0), False), (None, (4.0,), False),
-    ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False)])
+    ("a", (4.0,), False), (np.array([1.9, 100.0]), (2.1, 100.0), False), ("4", (4.0,), True),
+    (" 100, 2.1", (2.1, 100.0), True), ("2.1", (2.1, 100.0), False), ("2.1 and 100", (2.1, 100.0), False)])
 def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys):
     teach.reveal(prediction, answer, in_order=False)
     assert ("and so it is" in capsys.readouterr().out) == right
@@ -912,6 +961,9 @@ def test_a_prediction_of_several_in_any_order(prediction, answer, right, capsys)
     ([0, 3], (3, 0), "Predicted: (0, 3); it is (3, 0)"), (np.array([5, 5]), (3, 0), "Predicted: (5, 5); it is (3, 0)"),
     ("A", "a", "Predicted: 'a', and so it is"), ("(a)", "a", "Predicted: 'a', and so it is"),
     ("3", 3, "Predicted: 3, and so it is"), ("a)", "b", "Predicted: 'a)'; it is 'b'"),
+    (1 - 1.9, -0.9, "Predicted: -0.9, and so it is"), ("-0.9", -0.9, "Predicted: -0.9, and so it is"),
+    ((-0.9,), -0.9, "Predicted: (-0.9,); it is -0.9"), ("1e-5", 1e-05, "Predicted: 1e-05, and so it is"),
+    (-0.899, -0.9, "Predicted: -0.899; it is -0.9"), (1, "a", "Predicted: 1; it is 'a'"),
     ([2], 2, "Predicted: 2, and so it is"), (np.array([1, 2]), "a", "Predicted: (1, 2); it is 'a'")])
 def test_a_prediction_of_several_in_a_list_or_an_array(prediction, answer, says, capsys):
     teach.reveal(prediction, answer)

@@ -38,8 +38,7 @@ teach.versions()
 #
 # $$ \mathrm{env}_{\tau f}(v) = \min_u \; f(u) + \tfrac{1}{2\tau}\|u - v\|^2. \tag{2.2} $$
 #
-# The prox is a point, the envelope a number; both depend on $v$ and on a step size $\tau > 0$. Three functions of one
-# number serve as examples:
+# The prox is a point, the envelope a number; both depend on $v$ and on a step size $\tau > 0$. Three examples:
 
 # %%
 def logistic(u):
@@ -113,10 +112,11 @@ def envelope(f, v, tau):
     return f(u) + (u - v) ** 2 / (2 * tau)  # (2.2)
 
 
-v = rng.uniform(-3, 3, 200)
+tau, v = 0.7, rng.uniform(-3, 3, 200)
 for name, f in functions.items():
-    reached = envelope(f, v, 0.7)
-    excess = max((reached - f(w) - (w - v) ** 2 / 1.4).max() for w in grid)
+    reached = envelope(f, v, tau)
+    excess = max((reached - f(w) - (w - v) ** 2 / (2 * tau)).max()
+                 for w in grid)
     teach.holds(f"{name}: no point of the grid is lower",
                 max(excess, 0), 0)  # (2.1)
     below = np.all(reached <= f(v))
@@ -339,10 +339,11 @@ for name, f in functions.items():  # on the grid: h and errors are larger
 # %% [markdown]
 # ## A law for convex functions
 #
-# Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. Let $f$ be convex, with conjugate $f^*(p) =
-# \sup_u pu - f(u)$. Since $p \in \partial f(u)$, this $u$ reaches the supremum, and $f^*(q) \ge qu - f(u) = f^*(p) +
-# u(q - p)$ for every $q$: a line of slope $u$ touches $f^*$ at $p$ from below. That is (2.3) for $f^*$ at the point
-# $v/\tau$ with step $1/\tau$; for a convex function this suffices for a minimum. Hence **Moreau's identity**
+# Write $u = \mathrm{prox}_{\tau f}(v)$ and $p = (v - u)/\tau$. Let $f$ be convex; so is its conjugate $f^*(p) =
+# \sup_u pu - f(u)$, a supremum of lines. Since $p \in \partial f(u)$, this $u$ reaches the supremum, and $f^*(q) \ge
+# qu - f(u) = f^*(p) + u(q - p)$ for every $q$: a line of slope $u$ touches $f^*$ at $p$ from below. That is (2.3) for
+# $f^*$ at the point $v/\tau$ with step $1/\tau$; for a convex function this suffices for a minimum. Hence
+# **Moreau's identity**
 #
 # $$ v = \mathrm{prox}_{\tau f}(v) + \tau\, \mathrm{prox}_{f^*/\tau}(v/\tau). \tag{2.5} $$
 

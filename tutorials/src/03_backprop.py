@@ -280,7 +280,8 @@ def backprop(theta, z, a, g):
 signals = {}
 
 
-# for minilift a function from a block to a step is a method
+# a block holds what minilift knows of one map: its number, its input a, its
+# signal g and more; a function from a block to a step is a method
 def keep_signals(block):
     signals[block.l] = block.g
     return block.phi.adjoint_theta(block.a, block.g)
@@ -337,8 +338,8 @@ for l in range(D, 0, -1):
 # ## Finite differences
 #
 # An implementation can agree with another that has the same fault. Finite differences ask $J$ itself. Along
-# a random direction $t$ the even terms of the two Taylor series cancel; two values of $J$, each rounded by
-# $O(\varepsilon)$, are divided by $2h$:
+# a random direction $t$ the even terms of the two Taylor series cancel; the difference of two values of $J$, each rounded
+# by $O(\varepsilon)$, is divided by $2h$:
 #
 # $$ \frac{J(\theta + ht) - J(\theta - ht)}{2h}
 #    = \langle \nabla J, t \rangle + O(h^2) + O(\varepsilon / h), \tag{3.7} $$
@@ -485,34 +486,42 @@ teach.show(fig, "The V-curve: the error of central differences falls with h² "
            "step's error stays below 1e-13 at the 25 h from 1e-14 to 1e-8.")
 
 # %% [markdown]
-# That was *one* direction. Now take three seeds (net and data) with 15 directions each:
+# That was *one* direction. For any net, data and direction $t$:
+
+# %%
+def J_along(net, X, y, t, h):
+    """Return the loss at θ + ht, which is rounded to the net's type."""
+    theta = [None, *((part + h * each).astype(net.dtype)
+                     for part, each in zip(net.parameters, t))]
+    return float(net.loss_function.value(net.forward(X, theta=theta).z[D], y))
+
+
+def errors_along(net, net32, X, y, t):
+    """Return the errors of (3.8), (3.7) and (3.7) in float32, for every h."""
+    exact = ml.BackProp().direction(net, X, y)[1]
+    slope = sum(np.sum(each * part) for each, part in zip(exact, t))
+    rows, here = [], J_along(net, X, y, t, 0)
+    for h in steps[::2]:
+        up, down = (J_along(net, X, y, t, s * h) for s in (1, -1))
+        up32, down32 = (J_along(net32, X, y, t, s * h) for s in (1, -1))
+        rows.append([(up - here) / h, (up - down) / (2 * h),
+                     (up32 - down32) / (2 * h)])
+    return np.abs(np.array(rows) / slope - 1).T
+
+
+# %% [markdown]
+# Now take three seeds (net and data) with 15 directions each:
 
 # %%
 def three_quotients(seed, n=15):
-    """Return the errors of (3.8), (3.7) and (3.7) in float32, n directions."""
+    """Return those errors for n directions, with net and data of a seed."""
     draw, sizes = np.random.default_rng(seed), [5, 7, 7, 7, 3]
     X, y = draw.normal(size=(20, 5)), draw.integers(0, 3, 20)
     net, net32 = (ml.mlp(sizes, activation="tanh", dtype=dtype, seed=seed)
                   for dtype in (np.float64, np.float32))
-
-    def value(net, h, t):
-        theta = [None, *((part + h * each).astype(net.dtype)
-                         for part, each in zip(net.parameters, t))]
-        return net.loss_function.value(net.forward(X, theta=theta).z[D], y)
-
-    def errors(t):
-        exact = ml.BackProp().direction(net, X, y)[1]
-        slope = sum(np.sum(each * part) for each, part in zip(exact, t))
-        rows, here = [], value(net, 0, t)
-        for h in steps[::2]:
-            up, down = (value(net, s * h, t) for s in (1, -1))
-            up32, down32 = (float(value(net32, s * h, t)) for s in (1, -1))
-            rows.append([(up - here) / h, (up - down) / (2 * h),
-                         (up32 - down32) / (2 * h)])
-        return np.abs(np.array(rows) / slope - 1).T
-
-    return [errors([draw.normal(size=part.shape) for part in net.parameters])
-            for _ in range(n)]
+    directions = [[draw.normal(size=part.shape) for part in net.parameters]
+                  for _ in range(n)]
+    return [errors_along(net, net32, X, y, t) for t in directions]
 
 # %% [markdown]
 # At each $h$ take the median error over the directions; for each seed, take the least of these medians over $h$.
@@ -699,9 +708,10 @@ teach.record("log10 of the least error, central, float32", best32,
              expected=-4.5, tolerance=0.5)
 teach.record("log10 of the least error, forward", forwards, expected=-7,
              tolerance=0.4)
-teach.record("digits that it loses", np.median(digits), expected=2.5,
-             tolerance=0.5)
-teach.record("sum over mean", ratio, expected=20, tolerance=1e-9)
+teach.record("digits that the forward quotient loses", np.median(digits),
+             expected=2.5, tolerance=0.5)
+teach.record("gradient of the sum over that of the mean", ratio, expected=20,
+             tolerance=1e-9)
 teach.record("errors of (3.7) at small h, in ε/h", most, expected=5,
              tolerance=4.9)
 

@@ -76,6 +76,7 @@ WRONG_ADJOINTS = {
         np.vstack([a.T @ g, (a.T @ g).mean(axis=0)]),
     "each sample's a meets its own g; here sums are multiplied": lambda a, g:
         np.outer(np.append(a.mean(axis=0), 1), g.sum(axis=0)),
+    "the bias row is added to the rows of the weights; it is a row of its own": lambda a, g: a.T @ g + g.sum(axis=0),
     "this is the pseudo-inverse; the adjoint is the transpose":
         lambda a, g: np.linalg.pinv(np.hstack([a, np.ones((len(a), 1))])) @ g,
 }
@@ -91,6 +92,8 @@ def adjoint_theta(answer, seed):
         if np.ndim(found) > 2:
             raise ValueError("one matrix for each sample comes back, where their sum is expected")
         yield claim("shape of θ", np.array(np.shape(found)), np.array([5, 3]))
+        if np.shape(found) != (5, 3):
+            return  # no inner product can be taken
         yield claim("⟨φ(θ, a), g⟩ = ⟨θ, adjoint(a, g)⟩ for 5 random θ", np.sum(thetas * found, axis=(1, 2)),
                     np.sum((a @ thetas[:, :-1] + thetas[:, -1:]) * g, axis=(1, 2)),
                     look="look at the weights and at the bias row one after the other")
@@ -100,6 +103,9 @@ def adjoint_theta(answer, seed):
         right, found = stacked_product(a, g), np.asarray(adjoint(a, g), dtype=float)
         yield found.ndim == 1, "one flat array comes back: stack the bias row below the weights, with np.vstack"
         yield same(found, right[[-1, *range(len(right) - 1)]]), "the bias is the last row of θ, not the first"
+        yield found.ndim == 2 and found.shape != right.shape, (
+            "θ has a row for each input, and below them that of the bias, "
+            f"{right.shape} in all; yours has {found.shape}")
         factor = times(found, right)
         yield factor == factor, f"all of it is {factor:.3g} times what it should be"
         for part, mine, wanted in (("the bias row is", found[-1], right[-1]),
@@ -291,6 +297,8 @@ def backprop(answer, seed):
 
     def claims(sweep):
         found = sweep(theta, z, a, g_D)
+        if isinstance(found, dict):
+            raise ValueError("a dict comes back where a list is expected, whose slot 0 holds None")
         yield claim("a list [None, ∇θ_1 J, …, ∇θ_D J]", len(found), 5)
         for l in range(4, 0, -1):
             tangent = rng.normal(size=theta[l].shape)
@@ -467,6 +475,9 @@ def backprop(answer, seed):
     def mistakes(sweep):
         yield from slips_in_l(sweep)
         found = sweep(theta, z, a, g_D)
+        yield isinstance(found, dict), "a dict comes back where a list is expected, whose slot 0 holds None"
+        yield (len(found) == 2 and isinstance(found[0], (list, tuple)),
+               "two parts come back; the list of gradients alone is asked for")
         yield len(found) == 4, "slot 0 of the list holds None, as in theta"
         shapes = [np.shape(part) for part in theta[1:]]
         yield ([np.shape(part) for part in found if part is not None] == shapes[::-1],
@@ -536,11 +547,14 @@ def find_fault(answer, seed):
     # the gradients are linear in σ'(z_2): those of a fault so small that ∇θ_2 J is off by 3e-5
     share = 3e-5 / abs(faulty[2] - right[2]).max()
     small = [None, *(good + share * (bad - good) for bad, good in zip(faulty[1:], right[1:]))], right
+    # those of a fault at some samples of two units: ∇θ_2 J keeps its bias row, its corners and its sum
+    shown = np.outer(np.append(rng.normal(size=len(right[2]) - 1), 0), [0, 1, -1, 0, 0, 0])
+    two_units = [*faulty[:2], right[2] + abs(right[2]).max() * shown, *right[3:]], right
 
-    def of_the_small_fault(find):
+    def layer_of(find, lists):
         """Return the layer that an answer finds, 0 where it finds none."""
         try:
-            return float(find(*small))
+            return float(find(*lists))
         except Exception:  # it sees no fault, and may do anything then
             return 0.0
 
@@ -550,7 +564,8 @@ def find_fault(answer, seed):
             if np.ndim(found) or isinstance(found, (bool, np.bool_)):
                 raise ValueError(f"the number of a layer is expected, got {found!r}")
             yield claim(f"{depth} maps, a fault in σ'(z_{l}): l", float(found), l)
-        yield claim("4 maps, a fault in σ'(z_2) that moves ∇θ_2 J by 3e-5: l", of_the_small_fault(find), 2)
+        yield claim("4 maps, a fault in σ'(z_2) that moves ∇θ_2 J by 3e-5: l", layer_of(find, small), 2)
+        yield claim("4 maps, a fault in σ'(z_2) at some samples of two units: l", layer_of(find, two_units), 2)
 
     def mistakes(find):
         found = [find(*lists) for _, _, *lists in cases]
@@ -571,6 +586,9 @@ def find_fault(answer, seed):
             "right for four maps, not for any number: take it from the lists, len(right) − 1"
         for each, depth, l in zip(found, depths, layers):
             yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
+        yield same(layer_of(find, small), 2), \
+            "a fault in two units, which changes two columns of ∇θ_2 J, but neither their bias nor the sum of all, " \
+            "is not seen: two arrays differ where any entry does, whatever the others do (not np.allclose, say)"
         yield True, "a fault that moves ∇θ_2 J by 3e-5 is not seen, or only below: right gradients agree up to rounding"
 
     return check("3.4", answer, claims, mistakes, fallback=topmost_gap)

@@ -44,6 +44,7 @@ def with_square(step, wrong, B, x, tau):
         return False
 
 
+NO_A = "A is missing: its eigenvalues make the components differ"
 B_FOR_A = "B stands where A = BᵀB belongs"
 OTHERS_MATRIX = "the notebook's own A (or a 2) stands in it: A = BᵀB must be made of the B that is handed in"
 
@@ -70,7 +71,14 @@ WRONG_EXPLICIT_STEPS = {
     "the slope is A x, a product with a matrix; here x multiplies it once more":
         lambda B, x, tau: x - tau * B.T @ (B @ x) * x,
     "the slope is a vector; this is the number J": lambda B, x, tau: x - tau * 0.5 * np.sum((B @ x) ** 2),
-    "A is missing: its eigenvalues make the components differ": lambda B, x, tau: x - tau * x,
+    "the slope is a vector; this is its length": lambda B, x, tau: x - tau * np.linalg.norm(B.T @ (B @ x)),
+    "x is not turned: Qᵀx has the components along the eigenvectors, Q leads back": lambda B, x, tau:
+        np.linalg.eigh(B.T @ B)[1] @ ((1 - tau * np.linalg.eigvalsh(B.T @ B)) * x),
+    "the eigenvectors are the columns of Q: x_new = Q(…)Qᵀx; here Q and Qᵀ are exchanged":
+        lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 - tau * values, turned=True),
+    NO_A: lambda B, x, tau: x - tau * x,
+    "these are the amplification factors, one for each eigenvalue; the new x is wanted": lambda B, x, tau:
+        1 - tau * np.linalg.eigvalsh(B.T @ B),
     "τ is squared": lambda B, x, tau: x - tau**2 * B.T @ (B @ x),
     "J has no mean in it: no division by the number of rows of B": lambda B, x, tau: x - tau * B.T @ (B @ x) / len(B),
     "only the diagonal of A is used": lambda B, x, tau: x - tau * np.diag(B.T @ B) * x,
@@ -98,6 +106,7 @@ WRONG_EXPLICIT_STEPS = {
     "nothing is to be solved: the slope is taken at x, which is known":
         lambda B, x, tau: np.linalg.solve(np.eye(len(x)) - tau * B.T @ B, x),
     "negative components are cut off; x may have any sign": lambda B, x, tau: np.maximum(plain_step(B, x, tau), 0),
+    "x_new may have any sign: no absolute value": lambda B, x, tau: abs(plain_step(B, x, tau)),
     "eigenvalues stretch the eigenvectors, not the components of x: the slope is a product with A":
         lambda B, x, tau: x - tau * np.linalg.eigvalsh(B.T @ B) * x,
     "the largest eigenvalue stands for all of A; it stretches one eigenvector only":
@@ -111,11 +120,14 @@ WRONG_EXPLICIT_STEPS = {
 }
 
 
+MATRIX = ": this is a matrix; it meets x by @, not *, and no / solves with it"
+
+
 def is_no_step(step, B, x, tau):
     """Yield (whether a step of either kind lacks a property that both have, which)."""
     shape = np.shape(step(B, x, tau))
     yield shape != x.shape, (f"the new x has the shape {x.shape} of x, yours has {shape}"
-                             f"{': with x, a matrix multiplies by @, not *, and no / solves' * (shape == 2 * x.shape)}")
+                             f"{MATRIX * (shape == 2 * x.shape)}")
     yield not same(step(B, 0 * x, tau), 0 * x), "at x = 0 the slope is 0, and x must stay there; yours moves"
     yield not same(step(B, 2 * x, tau), 2 * step(B, x, tau)), "a doubled x must double x_new: all of it is linear in x"
     yield not same(step(B, x, 1e-9), x, 1e-2), "for τ → 0 x must stay where it is; yours moves: what has no τ?"
@@ -147,6 +159,7 @@ def explicit_step(answer, seed):
         acting = np.stack([(e - step(B, e, tau)) / tau for e in np.eye(3)], axis=1)
         factor = times(acting, A)
         yield factor == factor, f"your slope is {factor:.3g} times A x (a ½, a mean, a step size?)"
+        yield same(acting, acting[0, 0] * np.eye(3)), f"your slope is {acting[0, 0]:.3g} times x. {NO_A}"
         i, j = np.unravel_index(abs(acting - A).argmax(), A.shape)
         yield True, (f"your slope multiplies x with a matrix that has {acting[i, j]:.3g} in row {i}, column {j}; "
                      f"BᵀB has {A[i, j]:.3g} there, for the B of this check")
@@ -170,6 +183,11 @@ def in_eigenvectors(B, x, factor, turned=False):
     return Q @ (factor(values) * (Q.T @ x))
 
 
+def along_the_flow(B, x, tau):
+    """Return where the gradient flow leads from x in a time τ."""
+    return in_eigenvectors(B, x, lambda values: np.exp(-tau * values))
+
+
 WRONG_IMPLICIT_STEPS = {
     "this is the explicit step: the slope is taken at x, not at x_new": lambda B, x, tau: x - tau * B.T @ (B @ x),
     "τ belongs to A: the system is for x_new + τ A x_new, not for A x_new + τ x_new":
@@ -189,6 +207,10 @@ WRONG_IMPLICIT_STEPS = {
         implicit_with(right=lambda B, x, tau: B.T @ (B @ x)),
     "this is the change of x, with the sign turned; the new x is wanted":
         lambda B, x, tau: x - implicit_with()(B, x, tau),
+    "these are the amplification factors, one for each eigenvalue; the new x is wanted": lambda B, x, tau:
+        1 / (1 + tau * np.linalg.eigvalsh(B.T @ B)),
+    "x_k − x_{k+1} is the whole change; it is not multiplied by τ once more": lambda B, x, tau:
+        x - tau * (x - implicit_with()(B, x, tau)),
     "τ times the solution is no change of x": lambda B, x, tau: x - tau * implicit_with()(B, x, tau),
     "a matrix of ones stands where the identity belongs: np.eye, not np.ones":
         lambda B, x, tau: np.linalg.solve(1 + tau * B.T @ B, x),
@@ -202,11 +224,13 @@ WRONG_IMPLICIT_STEPS = {
     "τ is squared": implicit_with(weight=lambda tau: tau**2),
     "the slope has a factor ½: ∇J(x_new) is A x_new":
         lambda B, x, tau: x - tau / 2 * B.T @ (B @ implicit_with()(B, x, tau)),
-    "this is the flow, e^{−τA}x: exact, and no step; (1.6) has another factor":
-        lambda B, x, tau: in_eigenvectors(B, x, lambda values: np.exp(-tau * values)),
+    "this is the flow, e^{−τA}x: exact, and no step; (1.6) has another factor": along_the_flow,
     "e^{−τ} is no step: A is missing, and (1.6) is linear in x_new": lambda B, x, tau: np.exp(-tau) * x,
     "the eigenvectors are the columns of Q: x_new = Q(…)Qᵀx; here Q and Qᵀ are exchanged":
         lambda B, x, tau: in_eigenvectors(B, x, lambda values: 1 / (1 + tau * values), turned=True),
+    "these are two implicit steps of τ/2; one of τ is wanted": lambda B, x, tau:
+        implicit_with()(B, implicit_with()(B, x, tau / 2), tau / 2),
+    "all of it is divided by τ: the right side is x itself": implicit_with(right=lambda B, x, tau: x / tau),
     "these are two implicit steps": lambda B, x, tau: implicit_with()(B, implicit_with()(B, x, tau), tau),
     "A is missing: τ shrinks each component with its own eigenvalue": lambda B, x, tau: x / (1 + tau),
     "the slope is taken half at x, half at x_new (the trapezoidal rule); all of it belongs at x_new": lambda B, x, tau:
@@ -254,10 +278,19 @@ def implicit_step(answer, seed):
         yield settled and not same(step(B, x, fast), library_implicit_step(B, x, fast), 1e-6), \
             "right for a small τ only: repeating x − τ A x_new finds x_new for τL < 1, and runs away beyond; solve"
         yield not np.any(abs(step(B, x, 0.3)) > 1e-9), "this is the minimum, where Newton's step leads: where is τ?"
+        first = step(B, x, 1e-9)
+        yield np.shape(first) == x.shape and not abs(first).max() < 1e3 * abs(x).max(), \
+            "for a tiny τ x_new runs away: is this an iteration, whose steps are too long there? Solve the system"
+        new, exact, curve = (f(B, x, 0.3) for f in (step, library_implicit_step, along_the_flow))
+        yield (same(new, exact, 1e-2) and np.array_equal(new, np.round(new, 6)),
+               "the result is rounded: all its digits are wanted")
+        yield (same(new, curve, 1e-2) and not same(new, exact, 1e-2),
+               "near the flow, e^{−τA}x, to which many short steps lead; (1.6) is one step, and its factor 1/(1 + τλ)")
         yield from is_no_step(step, B, x, 0.3)
         undone = np.linalg.inv(np.stack([step(B, e, 0.3) for e in np.eye(3)], axis=1))  # what leads back to x
         slope = (undone - np.eye(3)) / 0.3
         factor = times(slope, A)
+        yield same(slope, slope[0, 0] * np.eye(3)), f"your A is {slope[0, 0]:.3g} I. {NO_A}"
         yield (same(slope, A, 1e-2), "right for a small τ only: does an iteration stop before a large τ has had its "
                                      "steps? Solve the system")
         yield factor == factor, f"your x_new solves (1.6) with {factor:.3g} τ in the place of τ, for τ = 0.3"
@@ -351,8 +384,8 @@ def largest_stable_step(answer, B, seed):
                "far beyond the limit nothing grows in your test: once x has overflowed to nan, a comparison with it is "
                "False; or are these implicit steps, which shrink x for every τ?")
         yield (same(found, again) or same(found, limit(wide), 1e-3),
-               "the same τ for two B: it must be measured for each; if you bisect, which end moves where x "
-               "shrank, and is the limit between your first two?")
+               "the same τ for two B: it must be measured for each; if you bisect, which end moves where x shrank, and "
+               "which where x has overflowed to nan, and is the limit between your first two?")
         small, right = float(limit(spread / 10)), 2 / np.linalg.norm(spread, 2) ** 2
         yield (same(found / right, 1, 0.01) and small < 90 * right,
                f"where the limit is {100 * right:.3g}, {small:.3g} comes back: no search goes beyond its upper end; "
@@ -377,6 +410,8 @@ def largest_stable_step(answer, B, seed):
 def uphill(answer, seed):
     """Exercise 1.4: a symmetric matrix and τ for which every implicit step goes uphill from some x."""
     def claims(found):
+        if np.size(found[1]) > 1:
+            raise ValueError("an array stands where τ, one number, is expected: the matrix comes first, then τ")
         A, tau = np.asarray(found[0], dtype=float), float(found[1])
         if A.shape != (2, 2):
             raise ValueError(f"A has shape {A.shape} where (2, 2) is expected")

@@ -99,6 +99,8 @@ WRONG_WEIGHTS = {
     "a ½ too many in the damping on the right": weights_with(right=lambda t, N: 1 / (2 * t)),
     "multiplied by the matrix instead of solving with it": lambda a, theta_k, z_half, t:
         damped(a, t) @ (tilde(a).T @ z_half + theta_k / t),
+    "a matrix is not inverted entry by entry: np.linalg.solve": lambda a, theta_k, z_half, t:
+        (1 / damped(a, t)) @ (tilde(a).T @ z_half + theta_k / t),
     "the weights alone are fitted, to what the old bias leaves; all of θ, bias included, is to move":
         lambda a, theta_k, z_half, t: np.vstack([np.linalg.solve(
             a.T @ a + np.eye(a.shape[1]) / t, a.T @ (z_half - theta_k[-1]) + theta_k[:-1] / t), theta_k[-1:]]),
@@ -147,8 +149,13 @@ def implicit_weights(answer, seed):
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
-        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected"
+        rows = {len(theta_k) - 1: ": the row of the bias is missing; ã, not a, is fitted",
+                len(a): ": a row for each sample; ããᵀ stands where ãᵀã belongs"}.get(len(np.atleast_1d(new)), "")
+        yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected{rows}"
+        yield same(new, theta_k), "θ_k comes back: the target is z^½, not z = ãθ_k"
         inputs, change = tilde(a), new - theta_k
+        yield (same(new, library_implicit_weights(a, theta_k, z_half, tau_theta), 1e-2)
+               and np.array_equal(new, np.round(new, 6)), "the result is rounded: all its digits are wanted")
         yield (same(new, library_implicit_weights(a, theta_k, z_half, tau_theta), 1e-5),
                "right up to some digits: is an array of type float32, or does an iteration stop too early?")
         right = library_implicit_weights(a, theta_k, z_half, tau_theta) - theta_k
@@ -254,6 +261,8 @@ def coefficients(answer, seed):
         yield from slips(found, [(a, g, t) for t in (0.2, 3.0)], WRONG_COEFFICIENTS)
         K, U = a @ a.T + 1, found(a, g, 0.2)
         yield np.shape(U) != g.shape, f"U has shape {np.shape(U)} where {g.shape} is expected, one row a sample"
+        yield (same(U, library_coefficients(a, g, 0.2), 1e-2) and np.array_equal(U, np.round(U, 6)),
+               "the result is rounded: all its digits are wanted")
         factor, acting = times(U, library_coefficients(a, g, 0.2)), times(g - K @ U, U)
         yield factor == factor, f"U is {factor:.3g} times what it should be, for τ_θ = 0.2 and N = {len(a)}"
         yield acting == acting, f"your U solves (K + βI)U = g for β = {acting:.3g}; 1/τ_θ is 5"

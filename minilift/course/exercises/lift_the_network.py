@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from minilift import BackProp, SquaredError, mlp
-from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, same, slips, times
+from minilift.course.teach import DIFFERENCES, Claim, check, claim, close_to_answers, gap, same, slips, times
 from minilift.energy import PenaltyEnergy, algorithm_1, replaced
 from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
@@ -142,6 +142,9 @@ WRONG_ENERGIES = {
     "ρ is missing before the penalty on φ_l − z_l": energy_with(weights=(0, 3)),
     "γ is missing before the penalty on σ(z_l) − a_l": energy_with(weights=(3, 1)),
     "the loss takes φ(θ_D, a_{D−1}), not the list's z_D": energy_with(last="z"),
+    "z_D is no variable of E: the loss takes φ(θ_D, a_{D−1}) in its place, and the last map has no penalty":
+        lambda theta, a, z, Y, gamma, rho: energy_with(last="z")(theta, a, z, Y, gamma, rho)
+        + rho / 2 * squared(a[-1] @ theta[-1][:-1] + theta[-1][-1] - z[-1]),
     "the first gap is σ(z_l) − a_l, with the list's z_l; here φ_l stands in its place":
         lambda theta, a, z, *rest: energy_with()(theta, a, z, *rest) + sum(
             rest[1] / 2 * (squared(np.tanh(read @ part[:-1] + part[-1]) - a_l) - squared(np.tanh(z_l) - a_l))
@@ -224,8 +227,9 @@ def penalty_energy(answer, seed):
                 share = round(cost / price, 9)
                 yield (not same(cost, price), f"where the gap {name.format(l=l)} alone is open, it costs "
                        + (f"{share:.3g} times what it should" if share else "nothing: is its penalty in the sum?"))
-        yield not same(value_or_none(energy, *off_the_graph(seed, SHALLOW), gamma, rho),
-                       library_energy(*off_the_graph(seed, SHALLOW), gamma, rho)), ONE_DEPTH
+        shallow = (*off_the_graph(seed, SHALLOW), gamma, rho)
+        yield (same(found, expected(gamma, rho))
+               and not same(value_or_none(energy, *shallow), library_energy(*shallow))), ONE_DEPTH
 
     return check("4.1", answer, claims, mistakes, fallback=library_energy)
 
@@ -379,7 +383,10 @@ def gradients(answer, seed):
 
     def claims(found):
         for l in (1, len(theta) - 2):
-            of_a, of_z = found(l, theta, a, z, Y, gamma, rho)
+            both = found(l, theta, a, z, Y, gamma, rho)
+            if isinstance(both, dict):
+                raise ValueError("a dict comes back where two arrays are expected")
+            of_a, of_z = both
             for kind, gradient in (("a", of_a), ("z", of_z)):
                 directions = rng.normal(size=(4, *a[l].shape))
                 if np.shape(gradient) != a[l].shape:
@@ -426,11 +433,11 @@ def gradients(answer, seed):
 
 
 class Recording(PenaltyEnergy):
-    """An energy that notes which of its gradients are asked for."""
+    """An energy that notes which of its gradients are asked for, and where those in z_l see a_l."""
 
     def __init__(self, net, y, gamma, rho):
         super().__init__(net, y, gamma, rho)
-        self.asked = set()
+        self.asked, self.seen = set(), {}
 
     def gradient_theta(self, l, theta, a, z):
         """Note it, and return ∂E/∂θ_l."""
@@ -445,6 +452,7 @@ class Recording(PenaltyEnergy):
     def gradient_z(self, l, theta, a, z):
         """Note it, and return ∂E/∂z_l."""
         self.asked.add(f"z_{l}")
+        self.seen.setdefault(l, []).append(a[l])
         return super().gradient_z(l, theta, a, z)
 
 
@@ -528,6 +536,9 @@ WRONG_SWEEPS = {
 }
 
 
+UPHILL = "θ is right, but not a_l^½: two wrong signs cancel; each half step, in a and in z, goes down its gradient"
+
+
 def sweep_with_half_steps(energy, theta, a, z, tau):
     """Return [θ_1, …, θ_D] after a sweep with its step (4.7) taken at a_{l−1}^½, which is wrong."""
     return sweep_with(theta_at="half")(energy, theta, a, z, tau)
@@ -548,9 +559,18 @@ def sweep(answer, seed):
     def steps(found, energy):
         """Return θ − θ_new of each map."""
         new = found(energy, theta, a, z, tau)
+        if isinstance(new, dict):
+            raise ValueError(f"a dict comes back where a list [θ_1, …, θ_{D}] is expected")
         if len(new) != D:
             raise ValueError(f"{len(new)} arrays where [θ_1, …, θ_{D}] are expected")
         return [old - part for old, part in zip(theta[1:], new)]
+
+    def farthest(energy):
+        """Return how far a_l is from its half step, at worst, where a gradient in z_l sees it nearest to that."""
+        right = Recording(net, Y, energy.gamma, energy.rho)
+        sweep_with()(right, theta, a, z, tau)
+        return max(min((gap(value, right.seen[l][0]) for value in energy.seen.get(l, ())
+                        if np.shape(value) == a[l].shape), default=np.inf) for l in range(1, D))
 
     def shallow(found):
         """Return a sweep over a network of two maps, and θ − τ ∇J, as rows of numbers."""
@@ -575,6 +595,7 @@ def sweep(answer, seed):
         needed = {f"{kind}_{l}" for l in range(1, D) for kind in "θaz"} | {f"θ_{D}"}
         yield Claim("gradients of the energy that the sweep does not ask for", len(needed - energy.asked), 0,
                     "a sweep takes a step in every a_l, z_l and θ_l")
+        yield Claim("(9) takes its gradient at a_l^½, a step down from a_l", farthest(energy), 1e-10, UPHILL)
 
     def mistakes(found):
         energies = [PenaltyEnergy(net, Y, 1 / tau, 1 / tau), PenaltyEnergy(net, Y, 3.0, 0.5)]
@@ -586,7 +607,12 @@ def sweep(answer, seed):
                and same(value_or_none(found, *square), sweep_with(theta_at="a", z_at="below")(*square)),
                "(9) takes its gradient where a_l has moved, replaced(a, l, …); here a_{l−1} is replaced")
         yield from slips(found, [(energy, theta, a, z, tau) for energy in energies], WRONG_SWEEPS)
+        energy = Recording(net, Y, 3.0, 0.5)
+        new = found(energy, theta, a, z, tau)
+        yield (all(same(*pair, 1e-10) for pair in zip(new, sweep_with()(energies[1], theta, a, z, tau)))
+               and farthest(energy) > 1e-10, UPHILL)
         new = found(energies[0], theta, a, z, tau)
+        yield isinstance(new, dict), f"a dict comes back where a list [θ_1, …, θ_{D}] is expected"
         yield len(new) == D + 1, "slot 0 comes back too: [θ_1, …, θ_D] is asked for, new[1:]"
         for l in range(D, 0, -1):
             factor = times(new[l - 1] - theta[l], -tau * dJ[l - 1], 1e-6)
@@ -822,6 +848,8 @@ def implicit_activation(answer, seed):
         fitted = np.array(a) @ W + b
         yield (not same(found(a, last, fitted, 0.5), a), "where a fits its targets already, u must be a; yours moves")
         whole = [found(a, last, Y, t) for t in (1e-4, 1e-3)]
+        yield not abs(whole[0]).max() < 1e3 * abs(a).max(), \
+            "for a tiny τ u runs away: is this an iteration, whose steps are too long there? Solve the system"
         yield (same((a - whole[0]) / 1e-4, slope(a), 1e-2), "right for a tiny τ only: a matrix is to be solved with, "
                "and no iteration or expansion replaces that")
         yield (not same(whole[0], a, 1e-2), "for τ → 0 u must become a; yours does not")

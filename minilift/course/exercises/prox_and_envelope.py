@@ -28,6 +28,7 @@ WRONG_PROXES = {
     "τ divides: a large τ makes distance cheap": prox_with(lambda tau: tau / 2),
     "τ divides, and the ½ is missing": prox_with(lambda tau: tau),
     "τ is missing: distance has weight 1/(2τ)": prox_with(lambda tau: 0.5),
+    "τ is missing, or f is divided by 2τ as well: the distance alone has weight 1/(2τ)": prox_with(lambda tau: 1.0),
     "the distance is squared; this is its absolute value": prox_with(size=np.abs),
     "this maximises: the least value is wanted": prox_with(best=np.argmax),
     "the sign: distance is added, not subtracted": prox_with(lambda tau: -1 / (2 * tau)),
@@ -84,6 +85,12 @@ def brute_prox(answer, seed):
         every = f(grid) + (grid - v[:, None]) ** 2 / (2 * tau)
         return float((f(u) + (u - v) ** 2 / (2 * tau) - every.min(axis=1)).max())
 
+    def calls_of_f(prox):
+        """Return how often an answer calls f."""
+        calls = []
+        prox(lambda u: calls.append(u) or bump(u), v, tau, grid)
+        return len(calls)
+
     def claims(prox):
         for name, f, tau in (("|u|", np.abs, 0.4), ("a function with many minima", bump, 0.4),
                              ("the same, τ = 2", bump, 2.0)):
@@ -92,8 +99,13 @@ def brute_prox(answer, seed):
             yield claim(f"{name}: one grid point for each v", off_grid, np.zeros(20))
             yield Claim(f"{name}: no grid point is lower", excess(u, f, tau), 1e-12,
                         "look at f, at the distance, at its weight 1/(2τ) and at the axis of the minimum")
+        yield Claim("calls of f beyond two for each point of the grid", max(0, calls_of_f(prox) - 2 * len(grid)), 0)
 
     def mistakes(prox):
+        cases = (bump, tau), (np.abs, tau), (bump, 2.0)
+        yield all(same(prox(f, v, t, grid), grid_prox(f, v, t, grid)) for f, t in cases), \
+            f"right, but too slow for the cells below: f is called {calls_of_f(prox)} times, for each v and each " \
+            "point; hand it the whole grid at once"
         yield from slips(prox, [(bump, v, tau, grid), (np.abs, v, tau, grid), (bump, v, 50.0, grid)], WRONG_PROXES)
         yield (same(prox(bump, v, tau, grid), grid_prox(bump, v, tau, grid))
                and not same(prox(bump, v, 2.0, grid), grid_prox(bump, v, 2.0, grid)),
@@ -102,6 +114,9 @@ def brute_prox(answer, seed):
         yield (u.shape == grid.shape, "one point for each point of the grid comes back; the least is wanted for each "
                "v, over the grid: axis=1 where a row belongs to a v")
         yield u.shape != v.shape, f"one point for each of the {len(v)} v is asked for; yours has the shape {u.shape}"
+        yield same(u, v), "v itself comes back; the point of the grid is wanted where f and the distance are least"
+        yield (same(prox(bump, v, tau, grid), prox(np.abs, v, tau, grid)),
+               "the same for every f: is f used, the one that is handed in, and no function of the notebook?")
         yield (u.shape == v.shape and not np.isin(u.round(9), grid.round(9)).all(),
                "these are no points of the grid: choose among them, and take no steps from v")
         right = grid_prox(bump, v, tau, grid)
@@ -209,6 +224,7 @@ def soft_threshold(answer, seed):
         kinds = [np.asarray(prox(v, tau)).dtype.kind for tau in (0.3, 1.7)]
         yield ("i" in kinds, "whole numbers come back: np.zeros(n, dtype=int) cuts off what is assigned to it, and "
                "np.vectorize takes the type of its first result: 0.0, not 0")
+        yield same(prox(v, 0.3), prox(v, 1.7)), "the same for every τ: is a number written for τ?"
         yield (same(prox(v, 0.3), v - np.clip(v, -0.3, 0.3), 1e-2),
                "near u, not at it: are these points of a grid? Solve (2.3) for u")
         for where, points, moved in (("v > τ", [3.0], [2.5]), ("v < −τ", [-3.0], [-2.5]), ("|v| < τ", [0.2], [0.0]),
