@@ -79,6 +79,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "unsupported operand": "; is one of the two a list, None or an uncalled function where an array is meant?",
           "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
           "could not convert string": "; is a number asked for, and text comes?",
+          "'NoneType' object is not subscriptable": "; unused slots of lists hold None: is an index 0, off by one, or "
+                                                    "that of a join, which has no θ?",
           "is not subscriptable": "; is one number or function taken for several?",
           "missing 1 required": "; are all arguments handed on?",
           "cannot access local variable": "; is it used before it is made, in the first turn of a loop?",

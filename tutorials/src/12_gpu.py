@@ -144,8 +144,8 @@ for dtype in (np.float32, np.float64):
 # ## How large may the error be?
 #
 # Rounding to the nearest float changes a number by a factor $1 + \delta$, $|\delta| \le u$, with $u = 2^{-24}$ in
-# float32. In a sum of $n$ products, in any order, each term undergoes at most $n$ roundings. To first order in $u$ the
-# error of a matrix product therefore obeys, entry by entry,
+# float32 (unless its size is below $10^{-37}$, or it overflows). In a sum of $n$ products, in any order, each term
+# undergoes at most $n$ roundings. To first order in $u$ the error of a matrix product therefore obeys, entry by entry,
 #
 # $$ |\mathrm{fl}(AB) - AB| \;\le\; n\,u\,|A|\,|B|. \tag{12.2} $$
 #

@@ -154,7 +154,13 @@ WRONG_ENERGIES = {
     "all penalties are missing: this is the loss alone": energy_with(maps=(), transfers=()),
     "the loss takes φ(θ_5, a_4) itself, not the list's z_5": energy_with(output=lambda theta, a, z: z[5]),
     "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
+    "z_l is a variable of its own: φ_l − z_l and σ(z_l) − a_l are two gaps; here σ(φ_l) − a_l is one":
+        energy_with(maps=(), transfers=(), more=lambda theta, a, z: sum(
+            squares(sigma(l, value(l, theta, a)) - a[l]) for l in range(1, 5))),
     "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
+    "this is the norm of all gaps together; their squares are summed, without a root": lambda theta, a, z, Y, tau:
+        energy_with(maps=(), transfers=())(theta, a, z, Y, tau) + np.sqrt(2 * tau * (
+            energy_with()(theta, a, z, Y, tau) - energy_with(maps=(), transfers=())(theta, a, z, Y, tau))) / (2 * tau),
     "this squares the sum of the gaps; the squares are to be summed": energy_with(size=lambda gap: np.sum(gap)**2),
     "the penalties are sums of squares; these are sums of absolute values":
         energy_with(size=lambda gap: np.sum(abs(gap))),

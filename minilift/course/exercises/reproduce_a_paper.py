@@ -122,6 +122,13 @@ WRONG_EPOCHS = {
                                           for curve, level in zip(curves, levels)]),
     "how many epochs are not below the level; where a curve comes back up that is not the first one":
         epochs_with(lambda low: np.sum(~low)),
+    "every epoch at or below its level comes into one median; of each seed the first alone counts: is a break missing?":
+        lambda curves, levels: np.median([
+            k for curve, level in zip(curves, levels) for k in np.flatnonzero(curve <= level)]),
+    "every epoch comes into one median, those above the level as infinity; each seed has one number, its first epoch":
+        lambda curves, levels: np.median([
+            k if low else np.inf for row in np.asarray(curves) <= np.reshape(levels, (-1, 1))
+            for k, low in enumerate(row)]),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
     "how many epochs are below the level; the first one is asked for, and infinity where there is none":
         epochs_with(np.sum, missing=0),
@@ -221,10 +228,11 @@ def epochs_to(answer, seed):
             np.flatnonzero(cases["three falling curves"][0][0] <= cases["three falling curves"][1][0]))) and \
             find(*cases["two of three never"]) < np.inf, "the first seed alone decides: does a return end the loop?"
         finite = [name for name, case in cases.items() if np.isfinite(as_defined(*case)) and len(case[0]) == 3]
-        curves, levels = cases["three falling curves"]
+        whole = [cases[name] for name in ("three falling curves", "curves that come back up",
+                                          "seeds that are low at different times")]
         for rule, word in ((np.min, "lowest"), (np.max, "highest"), (np.mean, "mean")):
-            yield (same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
-                   and not same(find(curves, levels), as_defined(curves, levels)),
+            yield (all(same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
+                       for curves, levels in whole) and not all(same(find(*case), as_defined(*case)) for case in whole),
                    f"one level, the {word}, for all seeds; each has its own")
         yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in finite)
                and find(*cases["two of three never"]) < 0,
@@ -321,6 +329,12 @@ WRONG_CHOICES = {
         table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).any(axis=0),
                                         np.median(table["val_loss"], axis=0), np.inf))],
     "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
+    "what diverged is NaN here, and argmin stops at NaN: infinity puts it out of reach": lambda table:
+        table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).all(axis=0),
+                                        np.median(table["val_loss"], axis=0), np.nan))],
+    "whole seeds are left out, all(axis=1); it is step sizes that are not eligible, all(axis=0)": lambda table:
+        table["tau"][np.argmin(np.median(
+            table["val_loss"][np.isfinite(table["val_loss"]).all(axis=1)], axis=0))],
     "argmin along the step sizes: the median runs over the seeds, axis 0": lambda table:
         table["tau"][np.argmin(np.median(table["val_loss"], axis=1))],
     "each seed has chosen a step size of its own, and these are averaged; the median is one of losses": lambda table:
@@ -368,11 +382,12 @@ def choose(answer, seed):
     val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
     lost = np.array([[np.nan] * 3, [0.3, 0.4, 0.6], [0.1, 0.2, np.inf]]).T  # one step size in all seeds
     rest = np.array([[0.1, np.nan, 0.9], [0.3, 0.4, 0.35], [0.8, 0.8, 0.85]]).T  # NaN as 0 is not NaN left out
+    high = np.array([[0.3, 0.6, 0.4], [0.8, np.inf, 0.9], [0.1, 0.45, 0.5]]).T  # one whose median tempts nobody
     large = {"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, np.array(  # 5.0 is far above guessing, and finite
         [[0.3, 0.4, 0.6], [0.1, 5.0, 0.2], [0.5, 0.5, 0.6]]).T)}
     five = {"tau": np.logspace(-1, 1, 2), **dict.fromkeys(columns, np.array(
         [[0.1, 0.2, 0.6, 0.6, 0.6], [0.5] * 5]).T)}
-    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest)]
+    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest, high)]
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -574,6 +589,8 @@ def interval(answer, seed):
         rows = [row for n in (3, 5) for row in draws[n]]
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
         yield np.size(find(rows[0])) != 2, f"two numbers are asked for, low and high; {np.size(find(rows[0]))} came"
+        yield (not np.isfinite([find(row) for row in rows]).all(),
+               "an end of the interval is nan or infinite: look at what stands below the root, and at the parentheses")
         yield from slips(find, [(row,) for row in rows], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
         three, five = (lengths(find, n) for n in (3, 5))
