@@ -578,8 +578,8 @@ rate = 1.0
 # %% [markdown]
 # <details><summary>Written out (after Exercise 15.3)</summary>
 #
-# By (15.7) the limit of `wild` is $2/\lambda_{\max} = 0.149$; that of the linear network was 0.869. Larger weights make
-# larger curvatures, so that a rate that settles at first may blow up when training has made the weights grow.
+# By (15.7) the limit of `wild` is $2/\lambda_{\max} = 0.149$, against 0.869 before: when weights grow in training, a
+# rate that settled may blow up.
 #
 # </details>
 #
@@ -871,8 +871,8 @@ teach.record("linear network: 2 over the largest curvature", limit,
              expected=0.869, tolerance=0.001)
 fourfold = np.block([[np.eye(6) + 16 * W2 @ W2.T, -4 * W2],
                      [-4 * W2.T, np.eye(5) + 16 * W3 @ W3.T]])
-teach.record("    the same, its weights four times as large",
-             2 / np.linalg.eigvalsh(fourfold).max(), 0.149, 0.001)
+limit_of_wild = 2 / np.linalg.eigvalsh(fourfold).max()
+teach.record("    of wild", limit_of_wild, expected=0.149, tolerance=0.001)
 teach.record("F grows at 1.05 of the limit, by tenfold or more", growth[1.05],
              expected=1500, tolerance=1400)
 kept, bare = (np.mean(found[:-1]) for found in rules.values())
