@@ -51,6 +51,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "broadcast": "; is * or ^ written for @ or **, are parentheses missing, is a factor transposed, a bias row "
                        "missing or left in, or an axis missing (keepdims=True in a sum, v[:, None])?",
           "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
+          "boolean array indexing assignment": "; does x[mask] = … need the mask on its right side, too?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
           "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives "
                                        "it; a column beside it is np.ones((N, 1)), not np.ones(N)",
@@ -630,7 +631,8 @@ def located(claims):
 def rough(claim):
     """Return the message for an answer that is right except for some digits."""
     return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
-            "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
+            "result rounded, is a small number added somewhere, is a slope a difference quotient, or does an iteration "
+            "stop too early?")
 
 
 def nearly_right(claims):

@@ -227,6 +227,26 @@ def against_the_last(t, q, c, pieces):
     return best
 
 
+def overwriting(t, q, c, pieces):
+    """Return the best point where each piece takes the best before it for q."""
+    lowest = math.inf
+    for low, high, s, o in pieces:
+        u = np.clip((s * (t - o) + c * q) / (s * s + c), low, high)
+        here = (s * u + o - t) ** 2 + c * (u - q) ** 2
+        q, lowest = np.where(here < lowest, u, q), np.minimum(here, lowest)
+    return q
+
+
+def over_slope(t, q, c, pieces):
+    """Return the best point where each piece's sum is divided by s² alone, and c is added."""
+    best, lowest = q, math.inf
+    for low, high, s, o in pieces:
+        u = np.clip(np.divide(s * (t - o) + c * q, s * s) + c, low, high)
+        here = (s * u + o - t) ** 2 + c * (u - q) ** 2
+        best, lowest = np.where(here < lowest, u, best), np.minimum(here, lowest)  # NaN, once there, is kept
+    return best
+
+
 def one_for_all(t, q, c, pieces):
     """Return the candidates of the piece whose values have the least sum."""
     u, values = candidates(t, q, c, pieces)
@@ -237,6 +257,10 @@ WRONG_PIECES = {
     "the least value so far must be kept: this compares with the piece before alone": against_the_last,
     "within a piece the lowest point of its parabola is wanted, not q": pieces_with(lambda t, q, c, s, o: q),
     "one choice for all entries: each has its own best piece": one_for_all,
+    "q is overwritten by the best point; later pieces need q itself": overwriting,
+    "parentheses: s² + c stands below the line, all of it": over_slope,
+    "parentheses: the whole sum is divided, not its last term": pieces_with(
+        lambda t, q, c, s, o: s * (t - o) + c * q / (s * s + c)),
     "the candidates are averaged: the one of least value is wanted": lambda *problem: np.mean(
         candidates(*problem)[0], axis=0),
     "the candidate nearest to q is taken: the fit counts too": lambda t, q, c, pieces: np.take_along_axis(
@@ -396,6 +420,8 @@ def piece_fit(answer, seed):
         yield claim("arrays of two axes", rows, np.reshape(flat, (20, 10)), SOLVED, ALONG_ROWS)
 
     def mistakes(fit):
+        shape = np.shape(fit(t, q, 0.4, SHAPES["hard tanh"]))
+        yield shape != q.shape, f"one u for each entry is asked for, in the shape of q, {q.shape}; yours has {shape}"
         yield from slips(fit, [(t, q, 0.4, pieces) for pieces in SHAPES.values()], WRONG_PIECES)
         yield (not np.isfinite(fit(t, q, 0.4, SHAPES["hard tanh"])).all(),
                "the answer is not finite: an end of a piece may be infinite, and np.clip takes low before high")
@@ -562,6 +588,12 @@ WRONG_PAIRS = {
         pair_of()(*problem)[0], pair_of()(*problem)[1] - problem[3]),
     "the W block is a gradient step; it can be solved": pair_of(lambda a, z, W, b, rho, alpha:
         W - rho * a.T @ (a @ W + b - z)),
+    "N counts the samples, not the entries of z, below in the b block": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=z.size)),
+    "the old b counts with α in the b block; here with 1": lambda a, z, W, b, rho, alpha: pair_of(
+        b_block=partial(bias_of, old=1 / alpha))(a, z, W, b, rho, alpha),
+    "the old W counts with α in the W block; here with 1": lambda a, z, W, b, rho, alpha: pair_of(
+        partial(weights, old=1 / alpha))(a, z, W, b, rho, alpha),
     "N counts the samples, not the outputs, below in the b block": pair_of(
         b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=z.shape[1])),
     "N counts the samples, not the inputs, below in the b block": pair_of(

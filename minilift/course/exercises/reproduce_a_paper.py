@@ -117,6 +117,8 @@ WRONG_EPOCHS = {
         lambda curves, levels: np.argmax(np.mean(curves, axis=0) <= np.mean(levels)),
     "the first epoch of the median curve, and 0 where there is none; take the median of the epochs":
         lambda curves, levels: np.argmax(np.median(curves, axis=0) <= np.median(levels)),
+    "the first epoch of the median curve, NaN left out, and 0 where there is none; take the median of the epochs":
+        lambda curves, levels: np.argmax(np.nanmedian(curves, axis=0) <= np.median(levels)),
     "the first epoch above the level; the first at or below it is asked for":
         lambda curves, levels: np.median([np.argmin(curve <= level) if (curve <= level).any() else np.inf
                                           for curve, level in zip(curves, levels)]),
@@ -129,6 +131,14 @@ WRONG_EPOCHS = {
         lambda curves, levels: np.median([
             k if low else np.inf for row in np.asarray(curves) <= np.reshape(levels, (-1, 1))
             for k, low in enumerate(row)]),
+    "a seed that gets there in the last epoch is there: the last column counts": lambda curves, levels:
+        epochs_with()(np.asarray(curves)[:, :-1], levels),
+    "infinity is taken for each seed, also for one that got there: is an else missing?": lambda curves, levels:
+        np.median([*own_epochs(curves, levels), *len(curves) * [np.inf]]),
+    "three seeds are looked at, however many there are": lambda curves, levels:
+        np.median(own_epochs(curves, levels)[:3]),
+    "the mean over the seeds that get there; the median over all of them is asked for": epochs_with(
+        missing=np.nan, over=np.nanmean),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
     "how many epochs are below the level; the first one is asked for, and infinity where there is none":
         epochs_with(np.sum, missing=0),
@@ -187,7 +197,8 @@ def drawn_curves(seed):
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
             "two of three diverge later": (late, bumpy[:, 3] + 0.01),
             "seeds that are low at different times": (bumpy, bumpy[range(3), range(5, 8)] + 0.01),
-            "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
+            "at the level in the last epoch alone": (falling, falling[:, -1]),
+            "five seeds, one diverged": (np.vstack([one[:1], 1.1 * bumpy[:1], bumpy]), np.full(5, 0.75))}
 
 
 def epochs_to(answer, seed):
@@ -203,6 +214,7 @@ def epochs_to(answer, seed):
              "two of three never": "where most seeds never get there the median is infinite",
              "two of three diverge later": "a seed that was there is there, whatever comes later",
              "seeds that are low at different times": "each seed has its own first epoch: take the median of these",
+             "at the level in the last epoch alone": "the last epoch counts, like any other",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
 
     def as_defined(curves, levels):
@@ -224,12 +236,11 @@ def epochs_to(answer, seed):
                    "a seed that never gets there counts as a number, infinity, and not as None")
             yield "broadcast" in str(error), "each row of the curves has a level of its own, and not each column"
         yield from slips(find, list(cases.values()), WRONG_EPOCHS)
-        yield same(find(*cases["three falling curves"]), min(
-            np.flatnonzero(cases["three falling curves"][0][0] <= cases["three falling curves"][1][0]))) and \
-            find(*cases["two of three never"]) < np.inf, "the first seed alone decides: does a return end the loop?"
         finite = [name for name, case in cases.items() if np.isfinite(as_defined(*case)) and len(case[0]) == 3]
         whole = [cases[name] for name in ("three falling curves", "curves that come back up",
                                           "seeds that are low at different times")]
+        yield all(same(find(*case), own_epochs(*case)[0]) for case in whole), \
+            "the first seed alone decides: does a return end the loop?"
         for rule, word in ((np.min, "lowest"), (np.max, "highest"), (np.mean, "mean")):
             yield (all(same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
                        for curves, levels in whole) and not all(same(find(*case), as_defined(*case)) for case in whole),
@@ -485,6 +496,10 @@ WRONG_INTERVALS = {
     "these are the mean and s; the two ends are asked for": lambda d: (np.mean(d), np.std(d, ddof=1)),
     **{f"rounded, to {digits} digits behind the point; the ends themselves are wanted": lambda d, digits=digits:
        np.round(library_interval(d), digits) for digits in (1, 2, 3, 4)},
+    "n − 1 stands below the root: s² is a mean over n − 1": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.sum((d - d.mean()) ** 2)) / (len(d) - ddof)),
+    "the last deviation alone counts in s: is a sum overwritten?": interval_with(
+        spread=lambda d, ddof: abs(d[-1] - d.mean()) / np.sqrt(len(d) - ddof)),
     "the middle is the mean, not the median": interval_with(middle=np.median),
     "the middle is the mean of the differences, not 0": interval_with(middle=lambda d: 0.0),
     "low comes first": interval_with(half=-1.0),
@@ -595,6 +610,8 @@ def interval(answer, seed):
         ends = [find(row) for row in rows]
         three, five = (lengths(find, n) for n in (3, 5))
         steady = same(three, np.full(20, three[0])) and same(five, np.full(20, five[0]))
+        yield (same(three, 0 * three) and same(five, 0 * five),
+               "its length is 0: deviations add up to 0, so each is squared before the sum is taken")
         for factors, message in FACTORS.items():
             yield steady and np.allclose([three[0], five[0]], factors, rtol=5e-4), message
         yield same([np.mean(end) for end in ends], [0.0] * len(rows)), \
