@@ -51,6 +51,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "broadcast": "; is * or ^ written for @ or **, are parentheses missing, is a factor transposed, a bias row "
                        "missing or left in, or an axis missing (keepdims=True in a sum, v[:, None])?",
           "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
+          "can only concatenate": "; with + a list is joined to a list alone, [a[0]] + […]: is one a tuple?",
           "boolean array indexing assignment": "; does x[mask] = … need the mask on its right side, too?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
           "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives "

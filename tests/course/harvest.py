@@ -2062,6 +2062,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("        a = [a[0]]", "        if abs(rate * gradient(1, a)).max() < 1e-6:\n            break\n"
          "        a = [a[0]]", "stop too early"),
         ("gradient(l, a)", "gradient(l, a[l])", "the whole list is expected"),
+        ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]\n    return a",
+         "        for l in range(1, len(a)):\n            new = list(a)\n"
+         "            new[l] = a[l] - rate * gradient(l, a)\n    return new if steps else a", "inside the inner loop"),
+        ("[a[0]] +", "(a[0],) +", "joined to a list alone"),
     ],
     "15.3": [
         ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.01", "small enough"),

@@ -190,6 +190,8 @@ WRONG_RELAXATIONS = {
         lambda a, gradient, rate, steps: functools.reduce(
             lambda values, _: [a[0], *(a[l] - rate * gradient(l, values) for l in range(1, len(a)))], range(steps), a),
     "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
+    "one value alone has moved, and once: is the new list begun again inside the inner loop?": lambda a, gradient, rate,
+        steps: [*a[:-1], a[-1] - rate * gradient(len(a) - 1, a)],
     "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
     "a_0 stands at the end of the new list; it comes first": lambda a, gradient, rate, steps: functools.reduce(
         lambda values, _: [*relax_with()(values, gradient, rate, 1)[1:], values[0]], range(steps), a),
