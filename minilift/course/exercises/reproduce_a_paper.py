@@ -418,6 +418,8 @@ def choose(answer, seed):
                         look=looks[kind])
             shuffled = with_others(table, ("test_loss", "train_loss"))
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
+        yield claim("a step size at which a seed diverged stands before the best one", pick(holed[0]),
+                    holed[0]["tau"][1], look="does an index count all step sizes, or only those that are eligible?")
         yield claim("a large loss, which is finite, has not diverged", pick(large), 1.0)
         yield claim("five seeds", pick(five), five["tau"][1], look="three seeds are right: is 3 written somewhere?")
 
