@@ -418,6 +418,9 @@ def choose(answer, seed):
                         look=looks[kind])
             shuffled = with_others(table, ("test_loss", "train_loss"))
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
+        chosen = [np.median(table["val_loss"][:, table["tau"] == pick(table)]) for table in plain]
+        yield claim("twelve tables without divergence: the median is the least", chosen,
+                    [np.median(table["val_loss"], axis=0).min() for table in plain], look=looks["no seed diverged"])
         yield claim("a step size at which a seed diverged stands before the best one", pick(holed[0]),
                     holed[0]["tau"][1], look="does an index count all step sizes, or only those that are eligible?")
         yield claim("a large loss, which is finite, has not diverged", pick(large), 1.0)
