@@ -57,6 +57,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "broadcast": "; is * or ^ written for @ or **, are parentheses missing, is a factor transposed, a bias row "
                        "missing or left in, or an axis missing (keepdims=True in a sum, v[:, None])?",
           "must have the same shape": "; the arrays differ in their numbers of rows: np.concatenate, not np.stack?",
+          "can only concatenate": "; with + a list is joined to a list alone, [a[0]] + […]: is one a tuple?",
+          "boolean array indexing assignment": "; does x[mask] = … need the mask on its right side, too?",
           "must match exactly": "; where arrays are put together, do their other sizes agree, and is the axis right?",
           "same number of dimensions": "; a row that goes below a matrix needs a second axis, which np.vstack gives "
                                        "it; a column beside it is np.ones((N, 1)), not np.ones(N)",
@@ -87,6 +89,8 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "unsupported operand": "; is one of the two a list, None or an uncalled function where an array is meant?",
           "out of bounds": "; does an index or an axis go one too far, or is it one into another or a flattened array?",
           "could not convert string": "; is a number asked for, and text comes?",
+          "'NoneType' object is not subscriptable": "; unused slots of lists hold None: is an index 0, off by one, or "
+                                                    "that of a join, which has no θ?",
           "is not subscriptable": "; is one number or function taken for several?",
           "missing 1 required": "; are all arguments handed on?",
           "cannot access local variable": "; is it used before it is made, in the first turn of a loop?",
@@ -683,7 +687,8 @@ def located(claims):
 def rough(claim):
     """Return the message for an answer that is right except for some digits."""
     return (f"right up to an error of {claim.error:.0e}, in '{claim.text.strip()}': is an array of type float32, is a "
-            "small number added somewhere, is a slope a difference quotient, or does an iteration stop too early?")
+            "result rounded, is a small number added somewhere, is a slope a difference quotient, or does an iteration "
+            "stop too early?")
 
 
 def stop(message):

@@ -584,6 +584,18 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "np.inf for k in ((len(low) + 1) // 2, len(low) // 2 + 1)])", "half the seeds or more are low"),
         ("np.asarray(curves) <= np.reshape(levels, (-1, 1))", "np.isclose(curves, np.reshape(levels, (-1, 1)))",
          "equal to it"),
+        ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)", "[k for row in low for k in np.flatnonzero(row)]",
+         "is a break missing"),
+        ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)",
+         "[k if each else np.inf for row in low for k, each in enumerate(row)]", "above the level as infinity"),
+        ("np.where(low.any(axis=1), low.argmax(axis=1), np.inf)",
+         "np.where(low[:, :-1].any(axis=1), low.argmax(axis=1), np.inf)", "the last column counts"),
+        ("return np.median(first)", "return np.median(first[:3])", "three seeds are looked at"),
+        ("return np.median(first)", "return np.median([*first, *len(first) * [np.inf]])", "is an else missing"),
+        ("return np.median(first)", "return np.mean(first[np.isfinite(first)])", "mean over the seeds that get there"),
+        ("    first = np.where(low.any(axis=1), low.argmax(axis=1), np.inf)\n    return np.median(first)",
+         "    return np.argmax(np.nanmedian(curves, axis=0) <= np.median(levels))", "NaN left out, and 0"),
+        ("return np.median(first)", "return first[0]", "first seed alone"),
     ],
     "11.2": [
         ("np.isfinite(table[\"val_loss\"])",
@@ -635,6 +647,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('np.median(table["val_loss"], axis=0)', 'np.sort(table["val_loss"], axis=0)[1]', "three seeds are right"),
         ('np.median(table["val_loss"], axis=0)', 'sum([1, -1, -1][k] * f(table["val_loss"], axis=0) '
          'for k, f in enumerate([np.sum, np.min, np.max]))', "three seeds are right"),
+        ('np.median(table["val_loss"], axis=0), np.inf)', 'np.median(table["val_loss"], axis=0), np.nan)',
+         "argmin stops at NaN: infinity"),
+        ('all(axis=0)\n    medians = np.where(safe, np.median(table["val_loss"], axis=0), np.inf)',
+         'all(axis=1)\n    medians = np.median(table["val_loss"][safe], axis=0)', "whole seeds are left out"),
     ],
     "11.3": [
         ("    return np.mean(differences) - half, np.mean(differences) + half",
@@ -697,6 +713,16 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "return np.mean(differences[:3]) - half, np.mean(differences[:3]) + half", "are not enough"),
         ("return np.mean(differences) - half", "return max(0, np.mean(differences) - half)", "cut off"),
         ("np.sqrt(n)", "np.sqrt(n + 1)", "at s and at √n"),
+        ("np.std(differences, ddof=1)", "np.sqrt(1 / n - 1 * np.sum((differences - np.mean(differences)) ** 2))",
+         "at the parentheses"),
+        ("np.std(differences, ddof=1)", "np.sqrt(np.sum((differences - np.mean(differences)) ** 2)) / (n - 1)",
+         "below the root: s²"),
+        ("np.std(differences, ddof=1)", "np.sqrt((differences[-1] - np.mean(differences)) ** 2 / (n - 1))",
+         "is a sum overwritten"),
+        ("np.std(differences, ddof=1)", "np.sqrt(round(sum(differences - np.mean(differences)), 9) ** 2 / (n - 1))",
+         "its length is 0"),
+        ("    return np.mean(differences) - half, np.mean(differences) + half",
+         "    return round(np.mean(differences) - half, 6), round(np.mean(differences) + half, 6)", "rounded"),
     ],
     "11.4": [
         ("int(np.ceil(np.log(0.5) / np.log(1 - alpha)))", "20", "do not add"),
@@ -1589,6 +1615,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.spacing(np.abs(y).max())", "np.finfo(y.dtype).eps * 2.0**round(np.log2(float(np.abs(y).max())))",
          "nearest to the largest"),
         ("np.spacing(np.abs(y).max())", "np.spacing(np.abs(y.reshape(-1, y.shape[-1])[0]).max())", ""),
+        ("np.abs(x.astype(np.float64) - y).max()", "np.abs(x - y).mean()", "the mean difference"),
     ],
     "12.2": [
         ("2.0**-24", "6e-8", "it is 2⁻²⁴"),
@@ -1665,6 +1692,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.min(", "np.max(", "made of the largest"),
         ("mobile * 2.0**-26", "0.1", "far too large"),
         ("mobile * 2.0**-26", "1.0", "far too large"),
+        ("mobile * 2.0**-26", "[mobile * 2.0**-26]", "one number is expected"),
+        ("mobile * 2.0**-26", "np.abs(theta / d) * 2.0**-26", "one number is expected"),
     ],
     "13.1": [
         ("phi(theta[5], a[4])", "phi(theta[5], z[4])", "here z_4 stands for a_4"),
@@ -1701,6 +1730,20 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("{4: a[3] + a[1]}", "{4: a[3] * a[1]}", ""),
         ("phi(theta[l], a[l - 1])", "a[l - 1] @ theta[l][:-1]", ""),
         ("    return loss", "    loss", "returns None"),
+        ("[given[l] - z[l] for l in given] + [sigma(l, z[l]) - a[l] for l in given]",
+         "[sigma(l, given[l]) - a[l] for l in given]", "are two gaps"),
+        ("sum(np.sum(gap**2) for gap in gaps)", "np.linalg.norm(gaps)", "norm of all gaps together"),
+        ("{4: a[3] + a[1]}", "{4: phi(theta[4], a[3]) + a[1]}", "that of a join"),
+        ("for l in (1, 2, 3)} | {4: a[3] + a[1]}", "for l in range(1, len(a)) if l != 4} | {4: a[3] + a[1]}",
+         "however long the lists are"),
+        ("gaps = [given[l] - z[l] for l in given] + [sigma(l, z[l]) - a[l] for l in given]",
+         "gaps = [given[4] - z[4], sigma(4, z[4]) - a[4]]\n    Y = phi(theta[5], a[4])", "overwrites E"),
+        ("sum(np.sum(gap**2) for gap in gaps) / (2 * tau)",
+         "sum(np.sum(gap**2) for gap in gaps[4:]) + sum(np.sum(gap**2) for gap in gaps[:4]) / (2 * tau)",
+         "weighs the gaps σ(z_l)"),
+        ("sum(np.sum(gap**2) for gap in gaps) / (2 * tau)",
+         "sum(np.sum(gap**2) for gap in gaps[:4]) + sum(np.sum(gap**2) for gap in gaps[4:]) / (2 * tau)",
+         "weighs the gaps φ_l"),
     ],
     "13.2": [
         ("return a[1] -", "return np.tanh(a[1]) -", "starts from a_1 itself"),
@@ -1760,6 +1803,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         (".T @ lost", " @ lost", "is a factor transposed"),
         ("g * (1", "X @ (1", ""),
         ("    return tau", "    tau", "returns None"),
+        ("    return tau * np.hstack([X, np.ones((len(X), 1))]).T @ lost",
+         "    return tau * np.vstack([X.T @ lost, lost.sum() * np.ones(lost.shape[1])])", "one sum runs over all"),
     ],
     "13.4": [
         ("+ np.eye(A.shape[1]) / tau_theta", "- np.eye(A.shape[1]) / tau_theta", "sign of the damping"),
@@ -1839,6 +1884,11 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("alpha * a_old) / (1 + gamma", "alpha**2 * a_old) / (1 + gamma", "a_old counts"),
         ("gamma * z_D", "np.sqrt(gamma) * z_D", "z_D counts"),
         ("    return (", "    (", "returns None"),
+        (" / (1 + gamma + alpha)", " / 1 + gamma + alpha", "all below the line"),
+        ("return (Y + gamma * z_D + alpha * a_old) / (1 + gamma + alpha)",
+         "a = a_old\n    for _ in range(100):\n"
+         "        a = a - 0.1 * ((a - Y) + gamma * (a - z_D) + alpha * (a - a_old))\n    return a",
+         "without an iteration"),
     ],
     "14.2": [
         ("best, lowest = q, np.inf", "best, lowest = q, (np.maximum(q, 0) - t) ** 2 / 2", "start from infinity"),
@@ -1903,6 +1953,16 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return best", "    best", "returns None"),
         ("best, lowest = (np.where(value < lowest, u, best), np.minimum(value, lowest))",
          "if value < lowest:\n            best, lowest = u, value", "np.where"),
+        ("    best, lowest = q, np.inf\n", "    best, lowest = q, np.inf\n    return [np.clip((s * (t - o) + c * q) / "
+         "(s**2 + c), low, high) for low, high, s, o in pieces]\n", "one u for each entry"),
+        ("        best, lowest = (np.where(value < lowest, u, best), np.minimum(value, lowest))",
+         "        best = q = np.where(value < lowest, u, q)\n        lowest = np.minimum(value, lowest)",
+         "later pieces need q itself"),
+        ("(s * (t - o) + c * q) / (s**2 + c)", "(s * (t - o) + c * q) / s**2 + c", "below the line, all of it"),
+        ("(s * (t - o) + c * q) / (s**2 + c)", "s * (t - o) + c * q / (s**2 + c)", "the whole sum is divided"),
+        ("        best, lowest = (np.where(value < lowest, u, best), np.minimum(value, lowest))",
+         "        best, lowest = np.array(best), lowest + 0 * value\n        best[value < lowest] = u\n"
+         "        lowest = np.minimum(value, lowest)", "need the mask"),
     ],
     "14.3": [
         ("(z - b) + alpha * W", "(z - b) - alpha * W", "the sign of the old W"),
@@ -1944,6 +2004,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("a.T @ a", "a @ a.T", "transposed"),
         ("return W_new, (rho", "return W, (rho", "old W comes back"),
         ("    return W_new", "    W_new", "returns None"),
+        ("/ (rho * len(a) + alpha)", "/ rho * len(a) + alpha", "below the line in the b block"),
+        ("a.T @ (z - b) + alpha", "a.T @ z - b + alpha", "in the W block, all of it"),
+        ("rho * a.T @ a + alpha * np.eye(len(W)), rho * a.T @ (z - b)",
+         "a.T @ a + alpha / rho * np.eye(len(W)), a.T @ (z - b)", "counts α/ρ"),
+        ("(rho * len(a) + alpha)", "(rho * 6 + alpha)", "is a number written in"),
+        ("(rho * len(a) + alpha)", "(rho * z.size + alpha)", "not the entries of z"),
+        ("+ alpha * b)", "+ b)", "the old b counts with α"),
+        ("+ alpha * W)", "+ W)", "the old W counts with α"),
     ],
     "14.4": [
         ("[1, 1, 1, 1, 1, 1], 0.001", "[-1, 1, -1, 1, -1, 1], 0.001", "both kinds of step are the same"),
@@ -1982,6 +2050,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("2 * beta * phi", "beta ** 2 * phi", "φ counts"),
         ("    return z,", "    z,", "returns None"),
         ("return z, lam + beta * (z - phi)", "return z", "two arrays are expected"),
+        ("/ (1 + 2 * beta)", "/ 1 + 2 * beta", "all below the line"),
+        ("Y - lam + 2", "Y - lam * phi + 2", "without φ"),
+        ("(Y - lam + 2 * beta * phi) / (1 + 2 * beta)", "(Y + 2 * beta * phi) / (1 + lam + 2 * beta)",
+         "below the line here"),
     ],
     "15.1": [
         ("return e - (", "return e + (", "the layer above pulls against"),
@@ -2057,23 +2129,28 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "[a[l] - rate * gradient(l, a) for l in range(1, len(a))] + [a[0]]", "it comes first"),
         ("        a = [a[0]]", "        if abs(rate * gradient(1, a)).max() < 1e-6:\n            break\n"
          "        a = [a[0]]", "stop too early"),
+        ("gradient(l, a)", "gradient(l, a[l])", "the whole list is expected"),
+        ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]\n    return a",
+         "        for l in range(1, len(a)):\n            new = list(a)\n"
+         "            new[l] = a[l] - rate * gradient(l, a)\n    return new if steps else a", "inside the inner loop"),
+        ("[a[0]] +", "(a[0],) +", "joined to a list alone"),
     ],
     "15.3": [
-        ("0.157", "0.01", "small enough"),
-        ("0.157", "0.14", "small enough"),
-        ("0.157", "0.1517", "not grown tenfold"),
-        ("0.157", "0.14904", "the limit is near"),
-        ("0.157", "0.1505", "the limit is near"),
-        ("0.157", "0.18", "so does nine tenths"),
-        ("0.157", "1.0", "so does nine tenths"),
-        ("0.157", "3.0", "so does nine tenths"),
-        ("0.157", "0.0", "positive"),
-        ("0.157", "-0.157", "positive"),
-        ("0.157", "float('nan')", "finite"),
-        ("0.157", "float('inf')", "finite"),
-        ("0.157", "[0.157]", "one number"),
-        ("0.157", "[0.157, 0.16]", "one number"),
-        ("0.157", "'0.157'", "quotation marks"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.01", "small enough"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.14", "small enough"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.1517", "not grown tenfold"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.14904", "the limit is near"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.1505", "the limit is near"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.18", "so does nine tenths"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "1.0", "so does nine tenths"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "3.0", "so does nine tenths"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "0.0", "positive"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "-0.157", "positive"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "float('nan')", "finite"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "float('inf')", "finite"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "[0.157]", "one number"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "[0.157, 0.16]", "one number"),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", "'0.157'", "quotation marks"),
     ],
     "15.4": [
         ("        t[l - 1] = h[l - 1] + inverses[l](t[l]) - inverses[l](h[l])",
@@ -2108,6 +2185,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("inverses[l](t[l]) - inverses[l](h[l])", "np.tanh(inverses[l](t[l])) - np.tanh(inverses[l](h[l]))",
          "its tanh too"),
         ("    return t", "    t", "returns None"),
+        ("t = [None] * (len(h) - 1) + [last]", "t = h\n    t[-1] = last", "is the list h written over"),
+        ("[None] * (len(h) - 1)", "[None] * len(h)", "t_l in slot l"),
     ],
 }
 
@@ -2276,8 +2355,12 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "12.2": [("A.shape[1] * 2.0**-24 * wide_a @ wide_b", "len(B) * np.finfo(np.float32).eps / 2 * (wide_a @ wide_b)"),
              ("A.shape[1] * 2.0**-24 * wide_a @ wide_b",
               "A.shape[1] * 2.0**-24 * wide_a.astype(np.longdouble) @ wide_b")],
-    "12.3": [("    work()\n    wait()\n    started",
-              "    for _ in range(3):\n        work()\n    wait()\n    started")],
+    "12.3": [
+        ("    work()\n    wait()\n    started", "    for _ in range(3):\n        work()\n    wait()\n    started"),
+        ("    work()\n    wait()\n    started = clock()\n    work()\n    wait()\n    return clock() - started",
+         "    times = []\n    for _ in range(11):\n        started = clock()\n        work()\n        wait()\n"
+         "        times.append(clock() - started)\n    return np.median(times)"),
+    ],
     "12.4": [("mobile * 2.0**-26", "mobile * 2.0**-27")],
     "13.1": [
         ("np.sum(gap**2) for gap", "np.linalg.norm(gap) ** 2 for gap"),
@@ -2301,6 +2384,9 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
          "+ np.eye(A.shape[1]) / tau_theta) @ A.T @ np.vstack(signals)"),
         ("np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta, A.T @ np.concatenate(signals))",
          "np.linalg.solve(tau_theta * A.T @ A + np.eye(len(A.T)), tau_theta * A.T @ np.concatenate(signals))"),
+        ("np.linalg.solve(A.T @ A + np.eye(A.shape[1]) / tau_theta, A.T @ np.concatenate(signals))",
+         "np.linalg.lstsq(np.vstack([A, np.eye(A.shape[1]) / np.sqrt(tau_theta)]), np.vstack([*signals, np.zeros(("
+         "A.shape[1], signals[0].shape[1]))]), rcond=None)[0]"),
     ],
     "13.5": [("5, 100.0", "5, 1.0"), ("5, 100.0", "5.0, 1e9"), ("5, 100.0", "np.int64(5), np.float64(1e3)")],
     "14.1": [
@@ -2361,8 +2447,18 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
         ("        a = [a[0]] + [a[l] - rate * gradient(l, a) for l in range(1, len(a))]",
          "        slopes, a = [gradient(l, a) for l in range(1, len(a))], list(a)\n"
          "        for l, slope in enumerate(slopes, start=1):\n            a[l] = a[l] - rate * slope"),
+        ("    for _ in range(steps):\n        # (15.3)\n        a = [a[0]] + [a[l] - rate * gradient(l, a) "
+         "for l in range(1, len(a))]\n    return a",
+         "    if steps == 0:\n        return a\n"
+         "    once = [a[0], *(a[l] - rate * gradient(l, a) for l in range(1, len(a)))]\n"
+         "    return relax(once, gradient, rate, steps - 1)"),
     ],
-    "15.3": [("0.157", "0.153"), ("0.157", "0.165"), ("0.157", "np.float32(0.16)")],
+    "15.3": [
+        *(("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()", rate)
+          for rate in ("0.157", "0.153", "0.165", "np.float32(0.16)")),
+        ("1.05 * 2 / np.linalg.eigvalsh(H_wild).max()",
+         "0.01\nfor _ in range(99):\n    F = energies(wild, rate, 60)\n    rate *= 1.05 if F[-1] < 10 * F[0] else 1"),
+    ],
     "15.4": [
         ("    return t", "    return tuple(t)"),
         ("[None] * (len(h) - 1) + [last]", "[h[0]] + [None] * (len(h) - 2) + [last]"),

@@ -222,6 +222,12 @@ def test_no_right_answer_is_refused_with_an_unlucky_seed(exercise, seed, judge):
     assert [report["status"] for report in judge(exercise, [("", "")], seed=seed)] == ["PASS"]
 
 
+@pytest.mark.parametrize(("exercise", "seed"), [("11.2", 14), ("11.2", 61)])
+def test_no_wrong_answer_passes_with_a_lucky_seed(exercise, seed, judge):
+    """Such as one that puts what diverged behind the best step size, or whose last seed alone chooses well."""
+    assert {report["status"] for report in judge(exercise, WRONG[exercise], seed=seed)} == {"FAIL"}
+
+
 def test_every_exercise_that_is_checked_has_a_harvest_of_eight():
     checked = set()
     for name in notebooks.CURRICULUM:

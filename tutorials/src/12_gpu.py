@@ -11,8 +11,8 @@
 # 4. find a step that float64 takes and float32 does not (Exercise 12.4);
 # 5. say before buying hardware what to measure, and count what several machines exchange (Exercise 12.5).
 #
-# **You need** notebook 05. **Time**: 60 minutes (estimated). This notebook is optional, and a GPU with CuPy is optional
-# in it: without one every cell runs, on NumPy alone, and the figures say so.
+# **You need** notebook 05. **Time**: 60 minutes (estimated). This notebook is optional, and so is a GPU with CuPy:
+# without one every cell runs, on NumPy alone, and the figures say so.
 
 # %%
 import matplotlib.pyplot as plt
@@ -143,9 +143,9 @@ for dtype in (np.float32, np.float64):
 # %% [markdown]
 # ## How large may the error be?
 #
-# Rounding to the nearest float changes a number by a factor $1 + \delta$, $|\delta| \le u$, with $u = 2^{-24}$ in
-# float32. In a sum of $n$ products, in any order, each term undergoes at most $n$ roundings. To first order in $u$ the
-# error of a matrix product therefore obeys, entry by entry,
+# Apart from under- and overflow, rounding to the nearest float changes a number by a factor $1 + \delta$,
+# $|\delta| \le u$, with $u = 2^{-24}$ in float32. In a sum of $n$ products, in any order, each term undergoes at most
+# $n$ roundings. To first order in $u$ the error of a matrix product therefore obeys, entry by entry,
 #
 # $$ |\mathrm{fl}(AB) - AB| \;\le\; n\,u\,|A|\,|B|. \tag{12.2} $$
 #
@@ -213,7 +213,7 @@ print(f"largest error over its bound, n = 64: {share.max():.3f}")
 # Compare the exact ProxProp direction of a small net in float32 with that in float64. It takes products as in (12.2)
 # and a solve with a matrix of at most 100 × 100 (the size of the **batch**, in sample space), which multiplies relative
 # errors by up to its condition number (Higham, chapter 7), here at most 1200 (printed at the end).
-# That allows for thousands of ulps. Such bounds are seldom met (see above), so we bet on less, and say so beforehand:
+# That allows for thousands of ulps. Such bounds are seldom met, so we bet on less, and say so beforehand:
 # *if rounding moves no $z$ across ReLU's kink, at most 512 ulps of float32 in every map* (9 of its 24 bits), and as
 # many of float64 between backends. What will the largest distance be? (a) below 4 ulps; (b) 4 to 512; (c) more.
 

@@ -36,9 +36,8 @@ teach.versions()
 # $$ a_1 = \sigma(z_1), \quad z_2 = \tilde a_1\theta_2, \quad a_2 = \sigma(z_2), \quad
 #    a_3 = z_3 = \tilde a_2\theta_3, \quad z_4 = a_3 + a_1. \tag{13.1} $$
 #
-# In the library the list of layers stays a list. `Named("x")` names the value before it, and `Add("x")` adds the named
-# value to the one before `Add`. The join counts as map 4, without $\theta$. Map 3 has no transfer after it, so
-# $a_3 = z_3$.
+# In the library `Named("x")` names the value before it, and `Add("x")` adds the named value to the one before `Add`.
+# The join counts as map 4, without $\theta$. Map 3 has no transfer after it, so $a_3 = z_3$.
 
 # %%
 data = ml.datasets.digits()
@@ -179,7 +178,7 @@ teach.holds("E elsewhere: the library's",
 #
 # $$ v^{1/2} = v - \tau\,\frac{\partial J}{\partial v}. \tag{13.4} $$
 #
-# It holds for the last value, hence for all. Signals of several readers add up: nothing else is new.
+# It holds for the last value, which the loss alone reads, hence for all. Signals of several readers add up.
 
 # %% [markdown]
 # ## Exercise 13.2 (core): the half step of a value with two children
@@ -525,9 +524,9 @@ for t in (1e-3, 1.0, 100.0):
 # %% [markdown]
 # ## Predict
 #
-# A student takes the 8 single steps, each for one use alone, and *adds* them. With $\tau_\theta = 100$, how much of the
-# misfit $\sum_u\|\tilde a_u d - g_u\|^2$ is left? (a) less than the stacked step leaves; (b) a little more; (c) more
-# than no step at all leaves.
+# A student *adds* the single steps of the 8 uses. With $\tau_\theta = 100$, how much of the misfit
+# $\sum_u\|\tilde a_u d - g_u\|^2$ is left? (a) less than the stacked step leaves; (b) a little more; (c) more than no
+# step at all leaves.
 
 # %% tags=["predict"]
 sum_leaves = None  # "a", "b" or "c"
@@ -584,8 +583,8 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # ## Exercise 13.5 (break it): make the sum explode
 #
 # Each single step removes misfit as if it were alone; if the uses are equal, the sum removes it up to $U$ times. As
-# $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$ (the single steps' mean is $U$ times
-# too short): a test with small steps may miss the fault.
+# $\tau_\theta\to 0$ the sum and the stacked step are both $\tau_\theta\nabla J$: a test with small steps
+# may miss the fault.
 #
 # Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
 # $\theta^*$ of $\theta$ would remove. Find the **smallest** $U \le 50$, with a finite $\tau_\theta$, for which the sum
@@ -638,6 +637,13 @@ number_of_uses, large_tau = 8, 100.0
 number_of_uses, large_tau = 200, 100.0
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 13.5)</summary>
+#
+# A large $\tau_\theta$ brings $h$ near 1. Then the sum leaves $(U - 1)^2$ times the misfit: 9 for four uses, 16 for
+# five.
+#
+# </details>
+#
 # ## Implicit steps through time
 #
 # The **adding problem**: the input at each of 8 times is a number from $[0, 1]$ and a mark; two numbers are marked, one
@@ -812,7 +818,7 @@ picture(time_runs, 1 / 12, "Adding problem",
 #
 # Depth: `ml.resnet` with 16 maps, 16 units wide, seven blocks, softmax cross-entropy, 500 digits, batches of 100 (50
 # steps in ten epochs), otherwise as above. For comparison, `ml.mlp` with the same maps, **without bridges**, with one
-# seed at step size 0.01. A step of exact ProxProp also solves a small system for each hidden map: mind the seconds.
+# seed at step size 0.01. A step of exact ProxProp also solves a small system for each hidden map.
 
 # %% [markdown]
 # ## Predict
@@ -928,8 +934,8 @@ teach.record("decades that bridges add to ∂J/∂θ_1", decades, 5.1, 0.3)
 # - An implicit step in shared weights is one problem with stacked rows. Single steps must not be added.
 # - Measured, after ten epochs (medians of three seeds, each method at the best of three step sizes): training loss
 #   0.0006 with ProxProp and 0.023 with BackProp through time, 0.008 and 0.25 in depth. BackProp, at its best step size
-#   for so many epochs, reached ProxProp's loss in epochs 30 and 34 (printed above; another processor's rounding moves
-#   them by a few): ProxProp leads per second only while its epoch costs less than about 3 of BackProp's. At epoch 40
+#   for so many epochs, reached ProxProp's loss in epochs 30 and 34 (another processor's rounding moves them by a
+#   few): ProxProp leads per second only while its epoch costs less than about 3 of BackProp's. At epoch 40
 #   BackProp's median was lower in both. Without bridges (one seed, one step size) BackProp was at 2.0 and ProxProp at
 #   1.5 after ten epochs, guessing at 2.3; ‖∂J/∂θ_1‖ was 2.4e-6 at the start, with bridges 0.28.
 #

@@ -819,7 +819,7 @@ teach.reveal(highest, ("none", "z", "gap")[int(np.argmax(middles))],
 fig, ax = plt.subplots(figsize=(6.5, 3.2))
 for name, (_, look) in kinds.items():
     teach.band(ax, np.arange(61), ties[name], "ADMM", **look,
-               label=f"{name}: gap at the end {np.median(gaps[name]):.0e}")
+               label=f"{name}: ‖z_3 − φ_3‖ ends at {np.median(gaps[name]):.0e}")
 ax.set(yscale="log", xlabel="sweeps", ylabel="loss J, sum over 300 digits",
        ylim=(10, None), title="median and range of 3 seeds")
 ax.legend(loc="lower left")

@@ -557,7 +557,10 @@ wild.theta = [None, *(4 * theta for theta in linear.parameters)]
 # %% tags=["exercise"]
 # Exercise 15.3
 # <solution rate>
-rate = 0.157  # above 2/λ_max, by (15.7)
+V2, V3 = wild.theta[2][:-1], wild.theta[3][:-1]
+H_wild = np.block([[np.eye(6) + V2 @ V2.T, -V2],
+                   [-V2.T, np.eye(5) + V3 @ V3.T]])  # (15.7)
+rate = 1.05 * 2 / np.linalg.eigvalsh(H_wild).max()
 # </solution>
 
 # %% tags=["check"]
@@ -573,6 +576,13 @@ rate = 0.01
 rate = 1.0
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 15.3)</summary>
+#
+# By (15.7) the limit of `wild` is $2/\lambda_{\max} = 0.149$, against 0.869 before: when weights grow in training, a
+# rate that settled may blow up.
+#
+# </details>
+#
 # ## Targets instead of errors
 #
 # Target propagation sends down neither errors nor signals but *wishes*: values $t_l$ that a layer should
@@ -859,6 +869,10 @@ teach.record("cosine of a Gauss–Newton step in h_1 to the gradient", cosine,
              expected=0.1, tolerance=0.2)
 teach.record("linear network: 2 over the largest curvature", limit,
              expected=0.869, tolerance=0.001)
+fourfold = np.block([[np.eye(6) + 16 * W2 @ W2.T, -4 * W2],
+                     [-4 * W2.T, np.eye(5) + 16 * W3 @ W3.T]])
+limit_of_wild = 2 / np.linalg.eigvalsh(fourfold).max()
+teach.record("    of wild", limit_of_wild, expected=0.149, tolerance=0.001)
 teach.record("F grows at 1.05 of the limit, by tenfold or more", growth[1.05],
              expected=1500, tolerance=1400)
 kept, bare = (np.mean(found[:-1]) for found in rules.values())

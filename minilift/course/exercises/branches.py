@@ -100,6 +100,12 @@ WRONG_ENERGIES = {
     "the first map and its value have no penalties": energy_with(maps=(2, 3, 4), transfers=(2, 3, 4)),
     "the return stands inside the loop: only l = 1 has its penalties": energy_with(maps=(1,), transfers=(1,)),
     "each turn of the loop overwrites the penalties: add to them": energy_with(maps=(), transfers=(4,)),
+    "each turn of the loop overwrites E, the loss, too: add to it": energy_with(
+        maps=(4,), transfers=(4,), loss=lambda gap: 0.0),
+    "parentheses: 1/(2τ) weighs the gaps σ(z_l) − a_l, too": lambda theta, a, z, Y, tau: energy_with()(
+        theta, a, z, Y, tau) + (1 - 1 / (2 * tau)) * sum(squares(sigma(l, z[l]) - a[l]) for l in range(1, 5)),
+    "parentheses: 1/(2τ) weighs the gaps φ_l − z_l, too": lambda theta, a, z, Y, tau: energy_with()(
+        theta, a, z, Y, tau) + (1 - 1 / (2 * tau)) * sum(squares(value(l, theta, a) - z[l]) for l in range(1, 5)),
     "the sign: penalties are added": energy_with(weight=lambda tau, Y: -1 / (2 * tau)),
     "the second gap is φ_l − z_l, before the transfer": energy_with(
         held=lambda l, given, a, z: given - (sigma(l, given) - a[l])),
@@ -154,7 +160,13 @@ WRONG_ENERGIES = {
     "all penalties are missing: this is the loss alone": energy_with(maps=(), transfers=()),
     "the loss takes φ(θ_5, a_4) itself, not the list's z_5": energy_with(output=lambda theta, a, z: z[5]),
     "the last map reads a_4, behind the join": energy_with(output=lambda theta, a, z: tilde(a[3]) @ theta[5]),
+    "z_l is a variable of its own: φ_l − z_l and σ(z_l) − a_l are two gaps; here σ(φ_l) − a_l is one":
+        energy_with(maps=(), transfers=(), more=lambda theta, a, z: sum(
+            squares(sigma(l, value(l, theta, a)) - a[l]) for l in range(1, 5))),
     "these are norms; a penalty is a squared norm": energy_with(size=np.linalg.norm),
+    "this is the norm of all gaps together; their squares are summed, without a root": lambda theta, a, z, Y, tau:
+        energy_with(maps=(), transfers=())(theta, a, z, Y, tau) + np.sqrt(2 * tau * (
+            energy_with()(theta, a, z, Y, tau) - energy_with(maps=(), transfers=())(theta, a, z, Y, tau))) / (2 * tau),
     "this squares the sum of the gaps; the squares are to be summed": energy_with(size=lambda gap: np.sum(gap)**2),
     "the penalties are sums of squares; these are sums of absolute values":
         energy_with(size=lambda gap: np.sum(abs(gap))),
@@ -209,6 +221,8 @@ def penalty_energy(answer, seed):
                     np.sum((state.z[5] - Y)**2) / (2 * len(Y)))
         yield claim("gaps of known size cost what they should", energy(theta, a[:5], z, Y, tau), expected,
                     look="the loss is right: count the penalties, there are eight")
+        yield claim("lists that go on beyond a_4 and z_4", energy(theta, a, z, Y, tau), expected,
+                    look="the penalties end at l = 4, however long the lists are")
 
     def mistakes(energy):
         yield from slips(energy, [(theta, a[:5], z, Y, step) for step in (tau, 0.7)], WRONG_ENERGIES)
@@ -426,6 +440,8 @@ WRONG_ERRORS = {
     "σ_1' is taken at z_1; here it is taken at g": lambda X, z_1, g, tau: error_with(
         lambda z: 1 - np.tanh(g)**2)(X, z_1, g, tau),
     "the bias row: it gets the sum over the samples": error_with(bias=0.0),
+    "the bias row: each unit has a sum of its own; here one sum runs over all": lambda X, z_1, g, tau: np.vstack(
+        [error_with()(X, z_1, g, tau)[:-1], np.full((1, g.shape[1]), tau * np.sum(g * (1 - np.tanh(z_1)**2)))]),
     "this is a mean over the samples; the one of the loss is in g already": error_with(mean=True),
     "the derivative of tanh is 1/cosh², not 1/cosh": error_with(lambda z: 1 / np.cosh(z)),
     "z > 0 is ReLU's derivative; here σ_1 is tanh": error_with(lambda z: z > 0),

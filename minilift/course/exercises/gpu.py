@@ -168,6 +168,10 @@ def ulps(answer, seed):
         scaled = {text: in_fractions(wrong) for text, wrong in WRONG_ULPS.items()}
         yield from slips(in_fractions(distance), [(x, y), (y, x), (above, below), (below, above), (off, wide),
                                                      (near, power), (under, below), fifty], scaled)
+        asked = [(x, y), (above, below), (off, wide), (near, power), (under, below), fifty]
+        found = [float(distance(*pair)) for pair in asked]
+        for message, wrong in WRONG_ULPS.items():  # in float32, whose sums and means are rounded
+            yield np.allclose(found, [float(wrong(*pair)) for pair in asked], rtol=1e-6, atol=0), message
         yield same(distance(turned, tiny), 0.5), "abs of the difference: what changes its sign has moved, too"
         yield not same(distance(y, y), 0.0), f"an array is {float(distance(y, y)):.3g} from itself; it must be 0"
         pairs = ((x, y), (above, below), (off, wide), (near, power))
@@ -460,6 +464,8 @@ def standing_still(answer, theta, d, seed):
         return float((old - np.asarray(tau, dtype=dtype) * np.asarray(d, dtype=dtype) != old).mean())
 
     def claims(tau):
+        if np.ndim(tau):
+            raise ValueError(f"one number is expected, and an array of the shape {np.shape(tau)} comes")
         tau = float(tau)
         yield Claim("τ is positive", float(not tau > 0), 0)
         yield Claim("share of entries that move in float32", moved(tau, np.float32), 0)

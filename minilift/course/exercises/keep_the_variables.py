@@ -110,6 +110,11 @@ def output_block(answer, seed):
         yield (np.shape(found) != Y.shape,
                f"one array of the shape of Y, {Y.shape}, is asked for: the minimiser, not a value")
         yield same(found, np.round(found)), "whole numbers come back: // rounds down, / divides"
+        yield (not same(block(0 * Y, 0 * Y, 0 * Y, gamma, alpha), 0 * Y),
+               "where Y, z_D and a_old are zero, so is the minimiser; yours is not: is 1 + γ + α all below the line?")
+        yield (same(found, library(Y, z, a_old, gamma, alpha)),
+               f"right for γ = {gamma:g} and α = {alpha:g}, not for all: the slope can be set to zero at once, without "
+               "an iteration")
         yield (not same(block(-Y, -z, -a_old, gamma, alpha), -found, 1e-5),
                "all three values turned to their negatives turn the minimiser too; yours is cut off (clip, ReLU?)")
         target, z_share, old_share = shares(lambda *values: block(*values, gamma, alpha), 3)
@@ -222,6 +227,26 @@ def against_the_last(t, q, c, pieces):
     return best
 
 
+def overwriting(t, q, c, pieces):
+    """Return the best point where each piece takes the best before it for q."""
+    lowest = math.inf
+    for low, high, s, o in pieces:
+        u = np.clip((s * (t - o) + c * q) / (s * s + c), low, high)
+        here = (s * u + o - t) ** 2 + c * (u - q) ** 2
+        q, lowest = np.where(here < lowest, u, q), np.minimum(here, lowest)
+    return q
+
+
+def over_slope(t, q, c, pieces):
+    """Return the best point where each piece's sum is divided by s² alone, and c is added."""
+    best, lowest = q, math.inf
+    for low, high, s, o in pieces:
+        u = np.clip(np.divide(s * (t - o) + c * q, s * s) + c, low, high)
+        here = (s * u + o - t) ** 2 + c * (u - q) ** 2
+        best, lowest = np.where(here < lowest, u, best), np.minimum(here, lowest)  # NaN, once there, is kept
+    return best
+
+
 def one_for_all(t, q, c, pieces):
     """Return the candidates of the piece whose values have the least sum."""
     u, values = candidates(t, q, c, pieces)
@@ -232,11 +257,16 @@ WRONG_PIECES = {
     "the least value so far must be kept: this compares with the piece before alone": against_the_last,
     "within a piece the lowest point of its parabola is wanted, not q": pieces_with(lambda t, q, c, s, o: q),
     "one choice for all entries: each has its own best piece": one_for_all,
+    "q is overwritten by the best point; later pieces need q itself": overwriting,
+    "parentheses: s² + c stands below the line, all of it": over_slope,
+    "parentheses: the whole sum is divided, not its last term": pieces_with(
+        lambda t, q, c, s, o: s * (t - o) + c * q / (s * s + c)),
     "the candidates are averaged: the one of least value is wanted": lambda *problem: np.mean(
         candidates(*problem)[0], axis=0),
     "the candidate nearest to q is taken: the fit counts too": lambda t, q, c, pieces: np.take_along_axis(
         candidates(t, q, c, pieces)[0], abs(candidates(t, q, c, pieces)[0] - q).argmin(axis=0)[None], axis=0)[0],
-    "only the first piece is looked at (is a return inside the loop?), or the smallest candidate is taken":
+    "only the first piece is looked at (is a return inside the loop, or must a condition hold for all entries?), or "
+    "the smallest candidate is taken":
         pieces_with(taken=lambda pieces: pieces[:1]),
     "only the last piece counts (nothing is compared, or the least value so far is not kept?), or the largest "
     "candidate is taken": pieces_with(
@@ -244,7 +274,8 @@ WRONG_PIECES = {
     "the last piece is never looked at": pieces_with(taken=lambda pieces: pieces[:-1]),
     "the first piece is never looked at": pieces_with(taken=lambda pieces: pieces[1:]),
     "the worst piece is taken: the comparison is upside down": pieces_with(choose=np.greater),
-    "q comes back as it was: no candidate is ever taken": lambda t, q, c, pieces: np.array(q),
+    "q comes back as it was: no candidate is ever taken (is the least value lowered before it is compared, or a piece "
+    "unpacked in another order?)": lambda t, q, c, pieces: np.array(q),
     "the lowest point of a parabola may lie outside its piece: move it into [low, high]":
         pieces_with(clip=lambda u, low, high: u),
     "a parabola whose lowest point lies outside its piece still counts, at the end of the piece":
@@ -389,6 +420,8 @@ def piece_fit(answer, seed):
         yield claim("arrays of two axes", rows, np.reshape(flat, (20, 10)), SOLVED, ALONG_ROWS)
 
     def mistakes(fit):
+        shape = np.shape(fit(t, q, 0.4, SHAPES["hard tanh"]))
+        yield shape != q.shape, f"one u for each entry is asked for, in the shape of q, {q.shape}; yours has {shape}"
         yield from slips(fit, [(t, q, 0.4, pieces) for pieces in SHAPES.values()], WRONG_PIECES)
         yield (not np.isfinite(fit(t, q, 0.4, SHAPES["hard tanh"])).all(),
                "the answer is not finite: an end of a piece may be infinite, and np.clip takes low before high")
@@ -517,6 +550,14 @@ WRONG_PAIRS = {
             alpha * b + rho * np.sum(z - a @ W, axis=0)) / (rho + alpha) / len(a)),
     "1/α stands in the W block: the damping is α": lambda a, z, W, b, rho, alpha: pair_of(
         partial(weights, damping=1 / alpha))(a, z, W, b, rho, alpha),
+    "parentheses: ρN + α stands below the line in the b block, all of it": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: (
+            alpha * b + rho * np.sum(z - a @ W, axis=0)) / rho * len(a) + alpha),
+    "parentheses: aᵀ multiplies z − 1bᵀ in the W block, all of it": pair_of(
+        lambda a, z, W, b, rho, alpha: weights(a, z, W, 0 * b, rho, alpha)
+        - np.linalg.solve(rho * a.T @ a + alpha * np.eye(a.shape[1]), np.broadcast_to(b, W.shape))),
+    "the W block: with equations divided by ρ the old W counts α/ρ, as the damping does":
+        lambda a, z, W, b, rho, alpha: pair_of(partial(weights, old=rho))(a, z, W, b, rho, alpha),
     "the damping α is missing in the W block": pair_of(partial(weights, damping=0.0)),
     "the damping is there, but it pulls W to 0; it must pull to the old W": pair_of(partial(weights, old=0.0)),
     "the prox term is missing in the W block": pair_of(partial(weights, damping=0.0, old=0.0)),
@@ -547,6 +588,12 @@ WRONG_PAIRS = {
         pair_of()(*problem)[0], pair_of()(*problem)[1] - problem[3]),
     "the W block is a gradient step; it can be solved": pair_of(lambda a, z, W, b, rho, alpha:
         W - rho * a.T @ (a @ W + b - z)),
+    "N counts the samples, not the entries of z, below in the b block": pair_of(
+        b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=z.size)),
+    "the old b counts with α in the b block; here with 1": lambda a, z, W, b, rho, alpha: pair_of(
+        b_block=partial(bias_of, old=1 / alpha))(a, z, W, b, rho, alpha),
+    "the old W counts with α in the W block; here with 1": lambda a, z, W, b, rho, alpha: pair_of(
+        partial(weights, old=1 / alpha))(a, z, W, b, rho, alpha),
     "N counts the samples, not the outputs, below in the b block": pair_of(
         b_block=lambda a, z, W, b, rho, alpha: bias_of(a, z, W, b, rho, alpha, samples=z.shape[1])),
     "N counts the samples, not the inputs, below in the b block": pair_of(
@@ -602,6 +649,14 @@ def pair(answer, seed):
         shapes = [part.shape for part in two(pair(*problem), "W and b")]
         yield (shapes != [(3, 2), (2,)],
                f"W and b have the shapes (3, 2) and (2,) here; yours {shapes[0]} and {shapes[1]}")
+        samples = []
+        for question in (problem, other):
+            W_new, b_new = two(pair(*question), "W and b")
+            a_here, z_here, *_, rho, alpha = question
+            samples += [*((rho * np.sum(z_here - a_here @ W_new, axis=0) + alpha * b) / b_new - alpha) / rho]
+        yield (same(samples, np.full(len(samples), samples[0])),
+               f"the b block divides by ρ · {samples[0]:.3g} + α, however many samples there are: is a number written "
+               "in?")
         fitted = a @ W + b
         W_new, b_new = two(pair(a, fitted, W, b, 0.6, 1.7), "W and b")
         yield not same(W_new, W), "where the old W and b fit already, W must stay; here it moves"
@@ -689,6 +744,10 @@ WRONG_STEPS = {
     "z is solved for a second time, with the new λ; one step of each is asked for": lambda Y, phi, lam, beta: (
         step_with()(Y, phi, step_with()(Y, phi, lam, beta)[1], beta)[0], step_with()(Y, phi, lam, beta)[1]),
     "the sign of λ in z: the slope of ⟨z, λ⟩ is +λ, so that z has −λ": step_with(lam_in=1.0),
+    "the slope of ⟨z, λ⟩ in z is λ alone, without φ": lambda Y, phi, lam, beta: with_gap(
+        (Y - lam * phi + 2 * beta * phi) / (1 + 2 * beta), phi, lam, beta),
+    "λ stands below the line here; the slope of ⟨z, λ⟩ is λ, without z": lambda Y, phi, lam, beta: with_gap(
+        (Y + 2 * beta * phi) / (1 + lam + 2 * beta), phi, lam, beta),
     "λ is missing in z: the multiplier has a slope too": step_with(lam_in=0.0),
     "the penalty is β‖z − φ‖², without ½: its slope is 2β(z − φ)": step_with(weight=1.0),
     "the loss is missing in the denominator of z": lambda Y, phi, lam, beta: with_gap(
@@ -772,6 +831,8 @@ def output_step(answer, seed):
     def mistakes(step):
         two(step(Y, phi, lam, 0.4), "z and λ")  # else there is nothing to compare
         yield from slips(step, [(Y, phi, lam, 0.4), (phi, lam, Y, 3.0)], WRONG_STEPS)
+        yield (not same(step(0 * Y, 0 * phi, 0 * lam, 0.4)[0], 0 * Y),
+               "where Y, φ and λ are zero, so is z; yours is not: is 1 + 2β all below the line?")
         target, phi_share, u_share = shares(lambda *values: step(*values, 0.4)[0], 3)
         yield target == 0, "Y does not count in z: the loss pulls towards it"
         yield (not same(u_share / target, -1.0),

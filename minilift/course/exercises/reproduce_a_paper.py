@@ -117,11 +117,28 @@ WRONG_EPOCHS = {
         lambda curves, levels: np.argmax(np.mean(curves, axis=0) <= np.mean(levels)),
     "the first epoch of the median curve, and 0 where there is none; take the median of the epochs":
         lambda curves, levels: np.argmax(np.median(curves, axis=0) <= np.median(levels)),
+    "the first epoch of the median curve, NaN left out, and 0 where there is none; take the median of the epochs":
+        lambda curves, levels: np.argmax(np.nanmedian(curves, axis=0) <= np.median(levels)),
     "the first epoch above the level; the first at or below it is asked for":
         lambda curves, levels: np.median([np.argmin(curve <= level) if (curve <= level).any() else np.inf
                                           for curve, level in zip(curves, levels)]),
     "how many epochs are not below the level; where a curve comes back up that is not the first one":
         epochs_with(lambda low: np.sum(~low)),
+    "every epoch at or below its level comes into one median; of each seed the first alone counts: is a break missing?":
+        lambda curves, levels: np.median([
+            k for curve, level in zip(curves, levels) for k in np.flatnonzero(curve <= level)]),
+    "every epoch comes into one median, those above the level as infinity; each seed has one number, its first epoch":
+        lambda curves, levels: np.median([
+            k if low else np.inf for row in np.asarray(curves) <= np.reshape(levels, (-1, 1))
+            for k, low in enumerate(row)]),
+    "a seed that gets there in the last epoch is there: the last column counts": lambda curves, levels:
+        epochs_with()(np.asarray(curves)[:, :-1], levels),
+    "infinity is taken for each seed, also for one that got there: is an else missing?": lambda curves, levels:
+        np.median([*own_epochs(curves, levels), *len(curves) * [np.inf]]),
+    "three seeds are looked at, however many there are": lambda curves, levels:
+        np.median(own_epochs(curves, levels)[:3]),
+    "the mean over the seeds that get there; the median over all of them is asked for": epochs_with(
+        missing=np.nan, over=np.nanmean),
     "how many epochs are below the level; the first one is asked for": epochs_with(np.sum),
     "how many epochs are below the level; the first one is asked for, and infinity where there is none":
         epochs_with(np.sum, missing=0),
@@ -180,7 +197,8 @@ def drawn_curves(seed):
             "one of three diverged": (one, np.array([0.5, 0.7, 1.3])), "two of three never": (two, np.full(3, 0.7)),
             "two of three diverge later": (late, bumpy[:, 3] + 0.01),
             "seeds that are low at different times": (bumpy, bumpy[range(3), range(5, 8)] + 0.01),
-            "five seeds, one diverged": (np.vstack([bumpy, one[:1], 1.1 * bumpy[:1]]), np.full(5, 0.75))}
+            "at the level in the last epoch alone": (falling, falling[:, -1]),
+            "five seeds, one diverged": (np.vstack([one[:1], 1.1 * bumpy[:1], bumpy]), np.full(5, 0.75))}
 
 
 def epochs_to(answer, seed):
@@ -196,6 +214,7 @@ def epochs_to(answer, seed):
              "two of three never": "where most seeds never get there the median is infinite",
              "two of three diverge later": "a seed that was there is there, whatever comes later",
              "seeds that are low at different times": "each seed has its own first epoch: take the median of these",
+             "at the level in the last epoch alone": "the last epoch counts, like any other",
              "five seeds, one diverged": "three seeds are right: is 3 written somewhere?"}
 
     def as_defined(curves, levels):
@@ -217,14 +236,14 @@ def epochs_to(answer, seed):
                    "a seed that never gets there counts as a number, infinity, and not as None")
             yield "broadcast" in str(error), "each row of the curves has a level of its own, and not each column"
         yield from slips(find, list(cases.values()), WRONG_EPOCHS)
-        yield same(find(*cases["three falling curves"]), min(
-            np.flatnonzero(cases["three falling curves"][0][0] <= cases["three falling curves"][1][0]))) and \
-            find(*cases["two of three never"]) < np.inf, "the first seed alone decides: does a return end the loop?"
         finite = [name for name, case in cases.items() if np.isfinite(as_defined(*case)) and len(case[0]) == 3]
-        curves, levels = cases["three falling curves"]
+        whole = [cases[name] for name in ("three falling curves", "curves that come back up",
+                                          "seeds that are low at different times")]
+        yield all(same(find(*case), own_epochs(*case)[0]) for case in whole), \
+            "the first seed alone decides: does a return end the loop?"
         for rule, word in ((np.min, "lowest"), (np.max, "highest"), (np.mean, "mean")):
-            yield (same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
-                   and not same(find(curves, levels), as_defined(curves, levels)),
+            yield (all(same(find(curves, levels), as_defined(curves, np.full(len(levels), rule(levels))))
+                       for curves, levels in whole) and not all(same(find(*case), as_defined(*case)) for case in whole),
                    f"one level, the {word}, for all seeds; each has its own")
         yield (all(same(find(*cases[name]), as_defined(*cases[name])) for name in finite)
                and find(*cases["two of three never"]) < 0,
@@ -321,6 +340,12 @@ WRONG_CHOICES = {
         table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).any(axis=0),
                                         np.median(table["val_loss"], axis=0), np.inf))],
     "argmin of a list with NaN returns the NaN: put what diverged out of reach first": choose_with(safe=None),
+    "what diverged is NaN here, and argmin stops at NaN: infinity puts it out of reach": lambda table:
+        table["tau"][np.argmin(np.where(np.isfinite(table["val_loss"]).all(axis=0),
+                                        np.median(table["val_loss"], axis=0), np.nan))],
+    "whole seeds are left out, all(axis=1); it is step sizes that are not eligible, all(axis=0)": lambda table:
+        table["tau"][np.argmin(np.median(
+            table["val_loss"][np.isfinite(table["val_loss"]).all(axis=1)], axis=0))],
     "argmin along the step sizes: the median runs over the seeds, axis 0": lambda table:
         table["tau"][np.argmin(np.median(table["val_loss"], axis=1))],
     "each seed has chosen a step size of its own, and these are averaged; the median is one of losses": lambda table:
@@ -368,11 +393,12 @@ def choose(answer, seed):
     val = np.array([[0.8, np.nan, 0.9], [0.3, 0.4, 0.6], [0.1, np.nan, 0.2]]).T  # argmin stops at the first NaN
     lost = np.array([[np.nan] * 3, [0.3, 0.4, 0.6], [0.1, 0.2, np.inf]]).T  # one step size in all seeds
     rest = np.array([[0.1, np.nan, 0.9], [0.3, 0.4, 0.35], [0.8, 0.8, 0.85]]).T  # NaN as 0 is not NaN left out
+    high = np.array([[0.3, 0.6, 0.4], [0.8, np.inf, 0.9], [0.1, 0.45, 0.5]]).T  # one whose median tempts nobody
     large = {"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, np.array(  # 5.0 is far above guessing, and finite
         [[0.3, 0.4, 0.6], [0.1, 5.0, 0.2], [0.5, 0.5, 0.6]]).T)}
     five = {"tau": np.logspace(-1, 1, 2), **dict.fromkeys(columns, np.array(
         [[0.1, 0.2, 0.6, 0.6, 0.6], [0.5] * 5]).T)}
-    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest)]
+    holed = [{"tau": np.logspace(-1, 1, 3), **dict.fromkeys(columns, each)} for each in (val, lost, rest, high)]
     looks = {"no seed diverged": "nothing diverged here: look at the column, and at what is taken over the seeds",
              "infinite losses": "tables without divergence are right: is an infinite loss refused?",
              "NaN": "infinite losses are right: NaN fails every comparison, and argmin stops at it",
@@ -392,6 +418,11 @@ def choose(answer, seed):
                         look=looks[kind])
             shuffled = with_others(table, ("test_loss", "train_loss"))
             yield claim(f"{kind}: other test and training losses change nothing", pick(shuffled), pick(table))
+        chosen = [np.median(table["val_loss"][:, table["tau"] == pick(table)]) for table in plain]
+        yield claim("twelve tables without divergence: the median is the least", chosen,
+                    [np.median(table["val_loss"], axis=0).min() for table in plain], look=looks["no seed diverged"])
+        yield claim("a step size at which a seed diverged stands before the best one", pick(holed[0]),
+                    holed[0]["tau"][1], look="does an index count all step sizes, or only those that are eligible?")
         yield claim("a large loss, which is finite, has not diverged", pick(large), 1.0)
         yield claim("five seeds", pick(five), five["tau"][1], look="three seeds are right: is 3 written somewhere?")
 
@@ -470,6 +501,10 @@ WRONG_INTERVALS = {
     "these are the mean and s; the two ends are asked for": lambda d: (np.mean(d), np.std(d, ddof=1)),
     **{f"rounded, to {digits} digits behind the point; the ends themselves are wanted": lambda d, digits=digits:
        np.round(library_interval(d), digits) for digits in (1, 2, 3, 4)},
+    "n − 1 stands below the root: s² is a mean over n − 1": interval_with(
+        spread=lambda d, ddof: np.sqrt(np.sum((d - d.mean()) ** 2)) / (len(d) - ddof)),
+    "the last deviation alone counts in s: is a sum overwritten?": interval_with(
+        spread=lambda d, ddof: abs(d[-1] - d.mean()) / np.sqrt(len(d) - ddof)),
     "the middle is the mean, not the median": interval_with(middle=np.median),
     "the middle is the mean of the differences, not 0": interval_with(middle=lambda d: 0.0),
     "low comes first": interval_with(half=-1.0),
@@ -574,10 +609,14 @@ def interval(answer, seed):
         rows = [row for n in (3, 5) for row in draws[n]]
         yield isinstance(find(rows[0]), str), "the two ends are asked for, not the verdict"
         yield np.size(find(rows[0])) != 2, f"two numbers are asked for, low and high; {np.size(find(rows[0]))} came"
+        yield (not np.isfinite([find(row) for row in rows]).all(),
+               "an end of the interval is nan or infinite: look at what stands below the root, and at the parentheses")
         yield from slips(find, [(row,) for row in rows], WRONG_INTERVALS)
         ends = [find(row) for row in rows]
         three, five = (lengths(find, n) for n in (3, 5))
         steady = same(three, np.full(20, three[0])) and same(five, np.full(20, five[0]))
+        yield (same(three, 0 * three) and same(five, 0 * five),
+               "its length is 0: deviations add up to 0, so each is squared before the sum is taken")
         for factors, message in FACTORS.items():
             yield steady and np.allclose([three[0], five[0]], factors, rtol=5e-4), message
         yield same([np.mean(end) for end in ends], [0.0] * len(rows)), \

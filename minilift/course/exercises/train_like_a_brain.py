@@ -190,6 +190,8 @@ WRONG_RELAXATIONS = {
         lambda a, gradient, rate, steps: functools.reduce(
             lambda values, _: [a[0], *(a[l] - rate * gradient(l, values) for l in range(1, len(a)))], range(steps), a),
     "a_0 is missing in the list": lambda *question: relax_with()(*question)[1:],
+    "one value alone has moved, and once: is the new list begun again inside the inner loop?": lambda a, gradient, rate,
+        steps: [*a[:-1], a[-1] - rate * gradient(len(a) - 1, a)],
     "nothing has moved: the new values are not kept": lambda a, gradient, rate, steps: list(a),
     "a_0 stands at the end of the new list; it comes first": lambda a, gradient, rate, steps: functools.reduce(
         lambda values, _: [*relax_with()(values, gradient, rate, 1)[1:], values[0]], range(steps), a),
@@ -205,6 +207,8 @@ def relax(answer, seed):
     def gradient(l, a):
         if isinstance(l, (list, tuple)):
             raise ValueError("gradient(l, a): the number of the layer is expected first, then the list")
+        if isinstance(a, np.ndarray) and a.ndim == 2:
+            raise ValueError("gradient(l, a): the whole list is expected, [a_0, a_1, …], got one array of it")
         if isinstance(a, (list, tuple)) and np.shape(a[0]) not in ((5, 3), (5, 4)):
             raise ValueError(f"gradient(l, a): a_0 of the list that was given is expected in slot 0, (5, 3), got the "
                              f"shape {np.shape(a[0])}: is it the notebook's X?")
@@ -404,7 +408,8 @@ def targets(answer, seed):
     def inverse(l):
         def g(x):
             if x is None:
-                raise ValueError(f"inverses[{l}]: an array is expected, got None: make the targets from the top down")
+                raise ValueError(f"inverses[{l}]: an array is expected, got None: make the targets from the top down, "
+                                 "t_l in slot l")
             if np.shape(x)[1:] != psi[l][0].shape[:1]:
                 raise ValueError(f"inverses[{l}]: a value of layer {l} is expected, {len(psi[l][0])} columns, got the "
                                  f"shape {np.shape(x)}: is it one of another layer?")
@@ -446,7 +451,8 @@ def targets(answer, seed):
         yield len(found) != 4, f"a list of 4 is asked for, [None, t_1, t_2, t_3]; yours has {len(found)} parts"
         yield not same(found[3], last), "t_D is the last target as it is given; yours is not"
         yield found[2] is None, "t_{D−1} is missing: the loop must begin at l = D"
-        yield (same(found[1:3], h[1:3]), "no wish comes down: the targets below are the values themselves")
+        yield (same(found[1:3], h[1:3]),
+               "no wish comes down: the targets below are the values themselves (is the list h written over?)")
         for l, name in ((2, "t_2"), (1, "t_1")):
             factor = times(found[l] - h[l], expected[l] - h[l])
             yield (factor == factor and not same(factor, 1.0),
