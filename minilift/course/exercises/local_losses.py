@@ -273,6 +273,12 @@ def local_filter(answer, seed):
         yield same(h(s[1:], rate, 3, 0.0), (1 - (1 - rate * s[1:]) ** 3) / s[1:]) and h(s, rate, 3, 0.0)[0] == 0, \
             "0 where s + 1/η = 0, but T steps do move such a component: what does (8.3) make of it?"
         yield not np.isfinite(h(s, rate, 3, 0.0)[0]), "0/0 where s + 1/η = 0: what is the limit there?"
+        yield (same(h(s, rate, 3, 0.3), filter_with()(s, rate, 3, 0.3))
+               and same(h(s, rate, 3, 0.0), np.full(8, 3 * rate)),
+               "without a regulariser s may still be above 0: only where s + 1/η = 0 are all terms equal")
+        yield (same(h(s[1:], rate, 3, 0.0), right, 1e-8) and 0.8 < h(s, rate, 3, 0.0)[0] / (3 * rate) < 1.2,
+               "right but where s + 1/η = 0, and nearly so there: is a small number added, or put in its place? Treat "
+               "it apart: what does (8.3) make of such a component?")
         yield (same(h(s[1:], rate, 3, 0.0), right) and not same(h(s, rate, 3, 0.0)[0], 3 * rate),
                f"right but where s + 1/η = 0: {h(s, rate, 3, 0.0)[0]:.3g} there for α = {rate:g}, T = 3; what does "
                "(8.3) make of such a component?")
@@ -369,6 +375,8 @@ WRONG_SLOPES = {
     "the slope in z of the tangent's term is f(w), not f(w)(z − w)": lambda f, z, w:
         f.forward(z) - f.forward(w) * (z - w),
     "the divergence comes twice: its slope is asked for, too": lambda f, z, w: bregman_with()(f, z, w),
+    "where z lies left of w the slope is negative: no absolute value": lambda f, z, w: abs(f.forward(z) - f.forward(w)),
+    "where z lies left of w the slope is negative, not 0": lambda f, z, w: np.maximum(f.forward(z) - f.forward(w), 0),
 }
 
 
@@ -394,6 +402,8 @@ def bregman(answer, seed):
         found = both(Tanh(), z, w)
         yield len(found) != 2, "two arrays are asked for, the divergence and its slope"
         yield np.shape(found[0]) == (), "one number comes back (a sum, a mean?); one for each entry is asked for"
+        yield (np.shape(found[0]) != z.shape, f"the divergence has shape {np.shape(found[0])} where that of z and w, "
+               f"{z.shape}, is expected: nothing is summed, each entry has its own")
 
         def D(f, z, w):
             return both(f, z, w)[0]
@@ -486,6 +496,8 @@ WRONG_GAMMAS = {
     "where g is positive the target goes down, to the lower border": gamma_with(lambda a, g, low, high: high - a),
     "where g is negative the target goes up, to the upper border": gamma_with(lambda a, g, low, high: a - low),
     "[-1, 1] is the range of tanh; f.range has that of each f": gamma_with(borders=(-1, 1)),
+    "always that of tanh: f.forward and f.range are those of the f that is given": lambda f, z, g:
+        gamma_with()(Tanh(), z, g),
     "[0, 1] is the range of the sigmoid; f.range has that of each f": gamma_with(borders=(0, 1)),
     "the larger of two, the first to meet the upper border and the first to meet the lower; the smaller decides":
         lambda f, z, g: larger_of_two(f, z, g),
@@ -598,6 +610,8 @@ def largest_gamma(answer, seed):
         short = [right - gamma for gamma, right in zip(found, exact)]
         yield (min(short) >= -1e-9 and 1e-12 < max(short) <= 0.02,
                "a little too small: is it searched for in steps that are too large, or is a small number subtracted?")
+        yield (max(short) <= 1e-9 and -0.02 <= min(short) < -1e-12,
+               "a little too large: is it searched for in steps, the last of which leaves the range?")
         for (f, z, g), gamma in zip(moving, found):
             alone = room_ahead(f.forward(z), g, *f.range) / abs(g)
             yield (np.isclose(alone, gamma, rtol=1e-9, atol=0).any() and not same(gamma, alone.min()),

@@ -157,7 +157,11 @@ WRONG_LM_STEPS = {
     "the means are over the N samples, not over all entries of Z": lambda a, r, mu:
         np.linalg.solve(a.T @ a / r.size + mu * np.eye(a.shape[1]), a.T @ r / r.size),
     "divided by N once more: that is ProxProp's direction": lm_with(gradient=lambda N: 1 / N**2),
-    "both are sums, and 1/μ stands for μ": lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
+    "both are sums, and 1/μ stands for μ, or 1/(Nμ) beside means: μ itself is the damping":
+        lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
+    "the gradient is flattened column by column here; θ is flattened row by row": lambda a, r, mu: np.linalg.solve(
+        np.kron(a.T @ a / len(a) + mu * np.eye(a.shape[1]), np.eye(r.shape[1])),
+        (a.T @ r / len(a)).ravel(order="F")).reshape(a.shape[1], -1),
     "the damping is not averaged: μI stands beside ÃᵀÃ/N, and the gradient is a mean":
         lm_with(gradient=lambda N: 1.0, damping=lambda mu, N: mu / N),
     "the matrix is divided by N twice": lm_with(matrix=lambda N: 1 / N**2),
@@ -195,14 +199,14 @@ def lm_step(answer, seed):
     def mistakes(step):
         yield from slips(step, [(a, residual, mu) for mu in (0.05, 3.0)], WRONG_LM_STEPS)
         d, right = step(a, residual, 3.0), library_lm_step(a, residual, 3.0)
-        yield np.shape(d) != right.shape, f"D has shape {np.shape(d)} where {right.shape} is expected, that of Θ"
+        yield np.shape(d) != right.shape, f"Δ has shape {np.shape(d)} where {right.shape} is expected, that of Θ"
         far, pull = times(d, right), times(d, a.T @ (residual - a @ d) / len(a))
-        yield far == far, f"D is {far:.3g} times what it should be, for μ = 3 and N = {len(a)}"
-        yield pull == pull, f"your D solves the system for a damping of {1 / pull:.3g}, where μ = 3"
+        yield far == far, f"Δ is {far:.3g} times what it should be, for μ = 3 and N = {len(a)}"
+        yield pull == pull, f"your Δ solves the system for a damping of {1 / pull:.3g}, where μ = 3"
         exact = np.linalg.lstsq(a, residual, rcond=None)[0]
-        yield not same(step(a, residual, 1e-9), exact, 1e-6), "for μ → 0 D must be the least-squares step; yours is not"
+        yield not same(step(a, residual, 1e-9), exact, 1e-6), "for μ → 0 Δ must be the least-squares step; yours is not"
         gradient = a.T @ residual / len(a)
-        yield not same(step(a, residual, 1e6) * 1e6, gradient, 1e-4), "for a huge μ D must become ∇J/μ; yours does not"
+        yield not same(step(a, residual, 1e6) * 1e6, gradient, 1e-4), "for a huge μ Δ must become ∇J/μ; yours does not"
         yield True, "right for a tiny and for a huge μ, and not between: is a system solved, or are steps taken?"
 
     return check("10.2", answer, claims, mistakes, fallback=library_lm_step)

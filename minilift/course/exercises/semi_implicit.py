@@ -58,6 +58,8 @@ WRONG_GRADIENTS = {
     "the fit is a sum over the samples, not a mean":
         lambda F, W, b, target, W_old, lam: gradient_with(2 / len(F))(F, W, b, target, W_old, lam),
     "the bias comes in with a plus sign": gradient_with(bias=-1.0),
+    "b is added to FW, not to W: parentheses": lambda F, W, b, target, W_old, lam:
+        2 * F.T @ ((F @ (W + b) > 0) * (np.maximum(F @ (W + b), 0) - target)) + 2 * lam * (W - W_old),
     "Z belongs to W itself, not to its change W − W_old": lambda F, W, b, target, W_old, lam:
         gradient_with()(F, W - W_old, b, target, W_old, lam) + 2 * lam * W_old,
     "the target is missing: the residual is σ(Z) − target": gradient_with(miss=0.0),
@@ -189,7 +191,7 @@ WRONG_FITS = {
     "only the piece on which q lies: the other one may hold a deeper minimum":
         lambda t, q, c: np.where(q > 0, np.maximum((t + c * q) / (1 + c), 0), q),
     "as if σ were the identity": lambda t, q, c: (t + c * q) / (1 + c),
-    "both pieces can have a minimum: compare their values, each with the way from q":
+    "both pieces can have a minimum: compare their values, each with the way from q, (u − q)² with no ReLU in it":
         lambda t, q, c: np.where((q < 0) & (t + c * q <= 0), q, np.maximum((t + c * q) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
     "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda t, q, c: np.minimum(q, 0),
@@ -228,6 +230,8 @@ WRONG_FITS = {
         (np.minimum(q, 0) + on_piece(t, q, c)) / 2,
     "this says which candidate is better; the u itself is wanted": lambda t, q, c:
         1.0 * (relu_fit_with()(t, q, c) == np.minimum(q, 0)),
+    "this is the number of the better candidate, 0 or 1; the u itself is wanted": lambda t, q, c:
+        1.0 * (relu_fit_with()(t, q, c) != np.minimum(q, 0)),
     "moving is paid from q: (u − q)², not (u + q)²": relu_fit_with(start=lambda t, q: -q),
     "c multiplies the price, it does not divide it": relu_fit_with(c_in=lambda c: 1 / c),
     "the values are compared at t and q; they belong to the two candidates": lambda t, q, c: np.where(
@@ -288,6 +292,8 @@ def relu_fit(answer, seed):
         yield u.shape != t.shape, f"one u for each t and q is asked for, shape {t.shape}; yours has {u.shape}"
         yield (np.max(abs(u - library_relu_fit(t, q, 2.0))) <= 0.1,
                "near the least value, not at it: is it one of a grid? (9.6) gives both candidates exactly")
+        cheap = np.asarray(fit(t, q, 0.2), dtype=float)  # at this price more units move
+        u, stay, move = np.concatenate([[u, stay, move], [cheap, stay, on_piece(t, q, 0.2)]], axis=1)
         near = [np.isclose(u, candidate, atol=1e-9) for candidate in (stay, move)]
         yield (np.logical_or(*near).all(),
                "each u is one of the two candidates, but not the better one: are the values those of (9.5), with c?")
