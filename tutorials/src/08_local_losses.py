@@ -765,8 +765,8 @@ for way, options in {"with η = 1": {"steps": "exact", "eta": 1.0},
 # %%
 wanted = 1.1 * limits[2]
 goal = tanh.forward(z) - wanted * g
-new = theta - ml.LocoProp("M", wanted, steps="exact", eta=1e9).propose(layer)
-slope = a_tilde.T @ (tanh.forward(a_tilde @ new) - goal)  # (8.7), η = ∞
+new = theta - ml.LocoProp("M", wanted, steps="exact").propose(layer)
+slope = a_tilde.T @ (tanh.forward(a_tilde @ new) - goal)  # (8.7)
 print(f"layer 2, γ = {wanted:.0f}: {np.sum(abs(goal) > 1)} targets out of "
       f"range; largest entries: of θ {abs(new).max():.1f}, of (8.7) "
       f"{abs(slope).max():.0e}")

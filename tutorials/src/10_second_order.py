@@ -755,8 +755,9 @@ uphill = np.array([1.0, 1.2])
 uphill = np.array([0.3, -0.3])
 
 # %% [markdown]
-# Three steps from your point (until you have one, from a point where all three go down). With one output and one sample
-# $G$ has rank one, so the Gauss–Newton step is parallel to the gradient, whatever the damping.
+# Three steps from your point (until you have one, from a point where all three go down). $G + \mu I$ is positive
+# definite, and so is its inverse: no damped Gauss–Newton step goes uphill. Here, with one output and one sample, $G$ has
+# rank one, and the step is even parallel to the gradient.
 
 # %%
 def toy_loss(w):
