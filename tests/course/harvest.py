@@ -194,6 +194,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        u = u - ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return", "run away"),
     ],
     "6.1": [
+        ("alpha * b", "np.round(alpha, 4) * b", "nearly the best lengths"),
         ("alpha * b", "b / np.linalg.norm(b, axis=0)", "the length α is missing"),
         ("alpha * b", "b / np.trace(M)", "the trace"),
         ("b * (M @ b)", "np.diag(M)[:, None] * b * b", "its diagonal alone"),
@@ -415,6 +416,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.logspace(0, 4, 16)", "np.full(16, np.nan)", "nan or inf"),
     ],
     "9.1": [
+        ("2 * lam * (W - W_old)", "2 * lam * W - W_old", "all of W"),
+        ("2 * F.T @ ((Z > 0) * residual)", "2 * F.T @ residual * (W > 0)", "asked of W"),
         ("F @ W + b", "F @ (W + b)", "parentheses"),
         ("(Z > 0) * residual", "residual", "unit that is off"),
         ("2 * F.T @ ((Z > 0) * residual) + 2 * lam", "F.T @ ((Z > 0) * residual) + lam", "a factor 2"),
@@ -449,6 +452,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "residual = np.tanh(Z) - target\n    return 2 * F.T @ ((1 - np.tanh(Z) ** 2)", "tanh's fit"),
     ],
     "9.2": [
+        ("    return np.where(value(off) <= value(on), off, on)", "    u = np.array(q)\n    for _ in range(2000):\n"
+         "        u = u - 0.1 * ((u > 0) * (u - t) + c * (u - q))\n    return u", "where a slope leads"),
         ("np.where(value(off) <= value(on), off, on)", "np.argmin([value(off), value(on)], axis=0)",
          "number of the better candidate"),
         ("c / 2 * (u - q)", "c / 2 * (np.maximum(u, 0) - q)", "no ReLU in it"),
@@ -1266,6 +1271,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "8.1": [
         ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
+         "        residual = a_tilde @ theta - target\n"
+         "        theta = theta - rate * a_tilde.T @ residual / np.linalg.norm(residual)", "norm of its residual"),
+        ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
          "        slope = a_tilde.T @ (a_tilde @ theta - target)\n"
          "        theta = theta - np.sum(slope**2) / np.sum((a_tilde @ slope) ** 2) * slope", "with another rate"),
         ("    for _ in range(steps):\n        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
@@ -1337,6 +1345,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "1 / (shifted + 1 / (rate * steps))", "prox"),
     ],
     "8.3": [
+        (", f.forward(z) - f.forward(w)", ", f.derivative(z) * (f.forward(z) - f.forward(w))", "does not need it"),
+        (", f.forward(z) - f.forward(w)", ", f.forward(z) - tangent", "its height stands here"),
+        (", f.forward(z) - f.forward(w)", ", f.forward(z - w)", "no difference of f"),
+        (", f.forward(z) - f.forward(w)", ", np.sum(f.forward(z) - f.forward(w))", "its slope has shape ()"),
         (", f.forward(z) - f.forward(w)", ", abs(f.forward(z) - f.forward(w))", "no absolute value"),
         (", f.forward(z) - f.forward(w)", ", np.maximum(f.forward(z) - f.forward(w), 0)", "negative, not 0"),
         ("f.integral(z) - tangent,", "(f.integral(z) - tangent).sum(axis=0),", "the divergence has shape (4,)"),
@@ -1375,6 +1387,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("f.forward(z) - f.forward(w)", "z - w", "what changes with z"),
     ],
     "8.4": [
+        ("    return np.min(room[moving] / abs(g[moving]))", "    return min((room / abs(g)).ravel())", "where g is 0"),
         ("    low, high = f.range", "    f = ml.Tanh()\n    low, high = f.range", "always that of tanh"),
         ("    return np.min(room[moving] / abs(g[moving]))",
          "    return 0.01 * np.ceil(100 * np.min(room[moving] / abs(g[moving])))", "a little too large"),
@@ -1414,6 +1427,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("high - a, a - low", "high, a - low", "the room up is counted from f(z)"),
     ],
     "10.1": [
+        ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
+         "    rows = np.linalg.cholesky(curvature) @ jac\n    return np.einsum(\"nkp,nkq->pq\", rows, rows)",
+         "Cholesky"),
         ("curvature @ jac", "jac", "own curvature"),
         ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
          "    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac) / len(jac)", "once more"),

@@ -181,6 +181,8 @@ def first_step(answer, seed):
         yield bool(turned), (f"unit {turned[0] if turned else 0} does not go along its own b: α is one number for each "
                              "unit, and multiplies its column")
         lengths = dots(step(M, b), b) / dots(library_first_step(M, b), b)
+        yield (same(lengths, np.ones(3), 0.01) and same(step(M, b), lengths * library_first_step(M, b)),
+               "nearly the best lengths: is α looked for among many? (6.2) gives it exactly")
         yield (same(step(M, b), lengths * library_first_step(M, b)), "along b, but by other lengths: "
                + ", ".join(f"{length:.3g}" for length in lengths) + " of the best in the three units; look at α")
 

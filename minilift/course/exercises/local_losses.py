@@ -75,6 +75,8 @@ WRONG_LOCAL_STEPS = {
         lambda a, new, start, target: a.T @ (a @ new - target) + rate * new)(a, theta, target, rate, steps),
     "these are implicit steps, (I + αãᵀã)⁻¹; an explicit one takes the slope where it starts": lambda a, theta, *rest:
         implicit_steps(a, theta, *rest),
+    "each step is divided by the norm of its residual; the slope is multiplied by the rate alone": steps_with(
+        lambda a, theta, start, target: a.T @ unit(a @ theta - target)),
     "each step is divided by the norm of its slope; its length is the rate times that norm": steps_with(
         lambda a, theta, start, target: unit(a.T @ (a @ theta - target))),
     "the output ãθ is missing in the residual": steps_with(lambda a, theta, start, target: a.T @ -target),
@@ -376,6 +378,13 @@ WRONG_SLOPES = {
         f.forward(z) - f.forward(w) * (z - w),
     "the divergence comes twice: its slope is asked for, too": lambda f, z, w: bregman_with()(f, z, w),
     "where z lies left of w the slope is negative: no absolute value": lambda f, z, w: abs(f.forward(z) - f.forward(w)),
+    "a factor f'(z) too many: ½(f(z) − f(w))² has it, and D does not need it": lambda f, z, w:
+        f.derivative(z) * (f.forward(z) - f.forward(w)),
+    "a factor f'(w) too many: the tangent's slope is f(w) itself": lambda f, z, w:
+        f.forward(z) - f.derivative(w) * f.forward(w),
+    "the slope of the tangent is f(w); its height stands here": lambda f, z, w:
+        f.forward(z) - f.integral(w) - f.forward(w) * (z - w),
+    "f of the difference is no difference of f": lambda f, z, w: f.forward(z - w),
     "where z lies left of w the slope is negative, not 0": lambda f, z, w: np.maximum(f.forward(z) - f.forward(w), 0),
 }
 
@@ -415,6 +424,8 @@ def bregman(answer, seed):
                "the divergence comes first, then its slope")
         yield from slips(D, [(f, z, w) for f in (Tanh(), Sigmoid())], WRONG_DIVERGENCES)
         if all(same(D(f, z, w), bregman_with()(f, z, w), 1e-8) for f in (Tanh(), Sigmoid())):
+            yield (np.shape(found[1]) != z.shape, f"the divergence is right; its slope has shape {np.shape(found[1])} "
+                   f"where {z.shape} is expected: each entry has its own")
             yield (not same(D(ReLU(), z, w), bregman_with()(ReLU(), z, w), 1e-8),
                    "right where f is smooth, not for ReLU with its kink: is f integrated by a rule? F is f.integral")
             yield from ((known, f"the divergence is right; its slope is not: {message}") for known, message in slips(
@@ -548,6 +559,7 @@ def larger_of_two(f, z, g):
 def gamma_layers(rng):
     """Return transfers, pre-activations and signals at which the likely wrong answers differ from the right one."""
     z, signal = rng.normal(size=(2, 30, 4))
+    z[0, 0] = -abs(z[0, 0])  # of ReLU the first g is 0: a 0/0 there is not lost in Python's min
     layers = [(f, z, signal * f.derivative(z)) for f in (Tanh(), Sigmoid(), ReLU())]
     layers += [(f, -z, -g) for f, z, g in layers[:2]]  # where the other border is the first to be met
     up = np.where(np.arange(signal.size).reshape(signal.shape), -abs(signal), 1e-3)  # one hardly moves

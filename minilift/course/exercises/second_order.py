@@ -70,6 +70,8 @@ WRONG_GAUSS_NEWTON = {
         lambda jac, H: len(jac) * library_gauss_newton(jac, H),
     "H_i is missing, and 1/N stands for it: between the Jacobians of a sample stands its own H_i":
         lambda jac, H: np.einsum("nkp,nkq->pq", jac, jac) / len(jac),
+    "H_i is L Lᵀ by Cholesky: Lᵀ stands before J_i, not L": lambda jac, H:
+        sum((L @ J).T @ (L @ J) for J, L in zip(jac, np.linalg.cholesky(H))),
     "this is the inverse; no system is solved yet": lambda jac, H: np.linalg.inv(library_gauss_newton(jac, H)),
 }
 
