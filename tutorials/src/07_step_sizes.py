@@ -605,12 +605,12 @@ shown = ["BackProp", "control", "ProxProp cg1", "ProxProp cg3",
          "ProxProp exact"]
 in_units(axes[0], dict.fromkeys(shown, 1.0))
 in_units(axes[1], {name: shift[name] for name in shown})
-above = ("×: a seed ended more than 5 % above guessing "
-         "(one row per method)")
+fig.suptitle("×: a seed ended more than 5 % above guessing "
+             "(one row per method)", fontsize=9)
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs",
-            title=f"as reported\n{above}\n\n\n\n")
+            title="as reported\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",
-            title=f"in units of the gradient's length\n{above}\n\n\n\n")
+            title="in units of the gradient's length\n\n\n\n")
 axes[0].text(1e-3, 0.9 * level, "level", va="top", fontsize=8)
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
