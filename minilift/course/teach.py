@@ -72,6 +72,7 @@ LIKELY = {"mismatch in its core dimension": FACTORS, "not aligned": FACTORS,
           "index out of range": "; does a loop go one too far, or read what is not made yet?",
           "Singular matrix": "; is the damping missing?",
           "must be square": "; is one to be solved with or inverted that is not, or does the right side stand first?",
+          "cannot reshape": "; do the sizes, taken from .shape, multiply to that number?",
           "is ambiguous": "; where np.where, np.minimum or np.min is meant, does an if, or Python's min or max, "
                           "compare arrays?",
           "cannot unpack": "; how many parts are asked for?", "values to unpack": "; how many parts are asked for?",

@@ -1428,6 +1428,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "10.1": [
         ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
+         "    bent = curvature @ jac\n    return sum(np.outer(jac[i, k], bent[i, k]) for i in range(len(jac)) "
+         "for k in range(3))", "not for two"),
+        ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
          "    rows = np.linalg.cholesky(curvature) @ jac\n    return np.einsum(\"nkp,nkq->pq\", rows, rows)",
          "Cholesky"),
         ("curvature @ jac", "jac", "own curvature"),
@@ -1460,6 +1463,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "pairs of different samples"),
     ],
     "10.2": [
+        ("    return np", "    G = np.kron(a_tilde.T @ a_tilde / samples, np.eye(3)) + mu * np.eye(3 * n)\n"
+         "    return np.linalg.solve(G, gradient.ravel()).reshape(n, 3)\n    return np", "not for five"),
+        ("samples, n = a_tilde.shape", "samples, n = 100, a_tilde.shape[1]", "the number of rows"),
         ("    return np", "    return 7 * np", "Δ is 7 times"),
         ("    return np", "    m = residual.shape[1]\n    G = np.kron(a_tilde.T @ a_tilde / samples, np.eye(m))\n"
          "    return np.linalg.solve(G + mu * np.eye(n * m), gradient.ravel(order='F')).reshape(n, m)\n    return np",

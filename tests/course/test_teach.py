@@ -56,6 +56,7 @@ def write_in_place(x):
     (lambda x: "two", "FAIL", "could not convert"),
     (lambda x: 1 / 0, "FAIL", "ZeroDivisionError: division by zero; what should come back"),
     (lambda x: math.log(0), "FAIL", "logarithm of a number that is 0"),
+    (lambda x: x.reshape(3, 5), "FAIL", "taken from .shape"),
     (write_in_place, "FAIL", "writes into one of its arguments"),
     (lambda x: None, "FAIL", "a return is missing"),
     (lambda x: (2.0, -4.0), "PASS", ""),
