@@ -515,7 +515,7 @@ for tau_theta in (1.0, 100.0):
                  for each in layers]
         apart_by[tau_theta, k] = [np.linalg.norm(u - v) / np.linalg.norm(v)
                                   for u, v in pairs]
-        print(f"    {k} steps" if k else "    solved",
+        print(f"    cg{k}" if k else "    solved",
               *(f"{100 * share:.2g} %  " for share in apart_by[tau_theta, k]))
 
 # %% [markdown]

@@ -189,8 +189,8 @@ for k in (1, 20, 300):
     found = W - ml.SemiImplicit(eta, lam, steps=k).propose(layer)[:-1]
     slope = fit_gradient(F, found, b, target, W, lam)
     left[k] = np.linalg.norm(slope) / np.linalg.norm(at_start)
-print("slope of the W fit over that at the start:",
-      *(f"{left[k]:.3f} after {k} steps  " for k in left))
+print("slope of the W fit over that at the start, after k steps:",
+      *(f"{left[k]:.3f} (k = {k})  " for k in left))
 
 # %% [markdown]
 # On the last layer $\sigma$ is the identity and the fit is ridge regression around $W_D$:
