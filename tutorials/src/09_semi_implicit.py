@@ -516,8 +516,14 @@ teach.show(fig,
            "them: the chain zigzags through all six.")
 
 # %% [markdown]
-# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the two
-# kinds of steps differ at the next order.
+# ## Predict
+#
+# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$. Take ten times as
+# large a $\lambda$: does the difference between a step with new weights and one with old weights, over the step's length,
+# (a) stay, (b) fall to a tenth, (c) fall to a hundredth?
+
+# %% tags=["predict"]
+falls = None  # "a", "b" or "c"
 
 # %%
 class OldWeights(ml.SemiImplicit):
@@ -538,6 +544,12 @@ for each in lams:
     new_old.append(np.linalg.norm(new - old_step) / np.linalg.norm(old_step))
     cosines.append(new @ gradient / np.linalg.norm(new)
                    / np.linalg.norm(gradient))
+share = new_old[-1] / new_old[-2]
+teach.reveal(falls, "a" if share > 0.3 else "b" if share > 0.03 else "c",
+             f"It falls to {share:.3f} of what it was: new weights change the "
+             "signal by about η/λ, too, and thus the step by its square.")
+
+# %%
 small_step = eta / lams[-1] * gradient
 distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)
