@@ -340,9 +340,9 @@ teach.holds("width of the window of ∇J", decades,
             np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 
 # %% [markdown]
-# ProxProp changes the second term. On a linear layer, with half the sum of squares as loss, $\nabla J = C(\theta -
-# \theta^*)$ with $C = \tilde a^T\tilde a$ and a minimiser $\theta^*$. So $d = (C + I/\tau_\theta)^{-1}\nabla J$ acts as
-# if an eigenvalue $\lambda$ of $C$ were
+# ProxProp changes the second term. On a linear layer, with half the sum of squares as loss,
+# $\nabla J = C(\theta - \theta^*)$ with $C = \tilde a^T\tilde a$ and a minimiser $\theta^*$. So
+# $d = (C + I/\tau_\theta)^{-1}\nabla J$ acts as if an eigenvalue $\lambda$ of $C$ were
 #
 # $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
 
