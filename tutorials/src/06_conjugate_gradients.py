@@ -627,7 +627,7 @@ for tau_theta in taus:
                 1e-10)
 
 # %% [markdown]
-# For 100 and 10 000, $d_3$ is nearer to $\nabla J$ than to the exact $d$ (a cosine of 0.5):
+# At $\tau_\theta = 100$ and 10 000, $d_3$ is nearer to $\nabla J$ than to the exact $d$ (a cosine of 0.5):
 
 # %%
 def cosine(u, v):
@@ -732,7 +732,7 @@ teach.holds("products with M, over their largest",
             *(each / abs(products[0]).max() for each in products))  # (6.9)
 
 # %% [markdown]
-# Then the iterates:
+# The iterates:
 
 # %%
 apart = {}
