@@ -79,24 +79,18 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 # %% [markdown]
 # ## Exercise 9.1 (warm-up): the slope of the fit
 #
-# By the chain rule the objective of the $W$ fit has the gradient
-#
-# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{1/2})\bigr) + 2\lambda(W - W_l),
-#    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
-#
-# At the start, where $W = W_l$, the residual is $\eta\,\delta_l$ and the second term is zero: (9.3) is then $2\eta$
-# times the gradient of the loss, provided that $\delta_l$ is BackProp's.
-#
-# Write (9.3) for ReLU.
+# Derive the gradient, in $W$, of the objective of the $W$ fit, and write it for ReLU. What is it at the start, where
+# $W = W_l$?
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Chain rule, from outside in: the square, the ReLU, the linear map.
+# Chain rule, from outside in: the square, the ReLU, the linear map; then the regulariser.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# ReLU has $\sigma'(Z) = 1$ where $Z > 0$, else 0.
+# Without $\sigma$ it would be $2F_{l-1}^T(Z - F_l^{1/2}) + 2\lambda(W - W_l)$ with $Z = F_{l-1}W + 1b^T$. ReLU has
+# $\sigma'(Z) = 1$ where $Z > 0$, else 0.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -136,6 +130,16 @@ def fit_gradient(F, W, b, target, W_old, lam):
     return 2 * F.T @ ((Z > 0) * (np.maximum(Z, 0) - target))
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 9.1)</summary>
+#
+# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{1/2})\bigr) + 2\lambda(W - W_l),
+#    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
+#
+# </details>
+#
+# At the start the residual is $\eta\,\delta_l$ and the regulariser's part is zero: (9.3) is then $2\eta$ times the
+# gradient of the loss, provided that $\delta_l$ is BackProp's.
+#
 # The solver follows this slope: it takes a few Fletcher–Reeves steps (conjugate gradients for functions that are not
 # quadratic, with a line search) on $W$, then on $b$. More steps need not bring the slope to zero (20 and 300 steps
 # are compared below): ReLU has kinks, where a line search may stop. Whether the kinks are the cause is not tested
