@@ -222,13 +222,8 @@ teach.holds("last layer, b", step[-1], b_step)
 #
 # $$ \min_u\; \tfrac12(\mathrm{relu}(u) - t)^2 + \tfrac c2 (u - q)^2. \tag{9.5} $$
 #
-# On $u > 0$ this is a parabola with its lowest point at $(t + cq)/(1 + c)$, on $u \le 0$ one with its lowest point at
-# $q$. Where such a point lies outside its piece, the end $u = 0$ takes its place:
-#
-# $$ u_{\text{off}} = \min(q, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{t + cq}{1 + c},\, 0\Bigr).
-#    \tag{9.6} $$
-#
-# Write the minimiser of (9.5), for arrays $t$ and $q$.
+# On $u \le 0$ this is one parabola, on $u > 0$ another. Where is each lowest, if $u$ may not leave its piece? Call these
+# places $u_{\text{off}}$ and $u_{\text{on}}$, and write the minimiser of (9.5), for arrays $t$ and $q$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -237,7 +232,8 @@ teach.holds("last layer, b", step[-1], b_step)
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Put both values of (9.6) into (9.5); take the one with the lower result.
+# The parabolas' lowest points are $q$ and $(t + cq)/(1 + c)$; one that lies outside its piece is replaced by the end,
+# $u = 0$. Put both candidates into (9.5); take the one with the lower result.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -278,6 +274,15 @@ def relu_fit(t, q, c):
                     np.maximum((t + c * q) / (1 + c), 0))
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 9.2)</summary>
+#
+# The lower of the two values of (9.5) decides between
+#
+# $$ u_{\text{off}} = \min(q, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{t + cq}{1 + c},\, 0\Bigr).
+#    \tag{9.6} $$
+#
+# </details>
+#
 # ## The convex neighbour
 #
 # LocoProp-M (notebook 08) would measure the same misfit by the matching loss of ReLU:

@@ -213,7 +213,7 @@ WRONG_FITS = {
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
     "the miss is squared; here it is an absolute value": relu_fit_with(size=lambda miss: 2 * abs(miss)),
     "moving is paid from q, not from t": relu_fit_with(start=lambda t, q: t),
-    "q has its weight c in u_on: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (t + q) / (1 + c)),
+    "q has its weight c in u_on, as t has 1": relu_fit_with(on=lambda t, q, c: (t + q) / (1 + c)),
     "the u of least value is wanted, which may be negative; this is its ReLU":
         lambda t, q, c: np.maximum(relu_fit_with()(t, q, c), 0),
     "this is the minimiser of the matching loss (9.7)": matching_fit,
@@ -222,11 +222,11 @@ WRONG_FITS = {
     "the values lack σ: (9.5) compares relu(u) with t": relu_fit_with(sigma=lambda u: u),
     "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
     "both terms of (9.5) have a ½; here the price has lost it": relu_fit_with(half=0.5),
-    "on the candidate is (t + cq)/(1 + c): both signs are plus":
+    "a sign in u_on: it is a weighted mean of t and q":
         relu_fit_with(on=lambda t, q, c: (t - c * q) / (1 + c)),
-    "c weighs q, and 1 weighs t: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (c * t + q) / (1 + c)),
+    "c weighs q, and 1 weighs t, in u_on": relu_fit_with(on=lambda t, q, c: (c * t + q) / (1 + c)),
     "the denominator 1 + c is missing": relu_fit_with(on=lambda t, q, c: t + c * q),
-    "on the candidate is the weighted mean (t + cq)/(1 + c), not t itself": relu_fit_with(on=lambda t, q, c: t),
+    "u_on is a weighted mean of t and q, not t itself": relu_fit_with(on=lambda t, q, c: t),
     "these are least values; the u that has them is wanted": lambda t, q, c:
         relu_fit_value(relu_fit_with()(t, q, c), t, q, c),
     "the candidate nearer to q is taken: the miss counts too, compare the values of (9.5)":
@@ -299,7 +299,8 @@ def relu_fit(answer, seed):
         u, stay, move = np.asarray(fit(t, q, 2.0), dtype=float), np.minimum(q, 0), on_piece(t, q, 2.0)
         yield u.shape != t.shape, f"one u for each t and q is asked for, shape {t.shape}; yours has {u.shape}"
         yield (np.max(abs(u - library_relu_fit(t, q, 2.0))) <= 0.1,
-               "near the least value, not at it: is it one of a grid? (9.6) gives both candidates exactly")
+               "near the least value, not at it: is it one of a grid? The lowest point of each parabola can be written "
+               "down")
         cheap = np.asarray(fit(t, q, 0.2), dtype=float)  # at this price more units move
         u, stay, move = np.concatenate([[u, stay, move], [cheap, stay, on_piece(t, q, 0.2)]], axis=1)
         near = [np.isclose(u, candidate, atol=1e-9) for candidate in (stay, move)]
