@@ -208,6 +208,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "runs away"),
     ],
     "6.1": [
+        ("alpha * b", "np.round(alpha, 4) * b", "nearly the best lengths"),
         ("alpha * b", "b / np.linalg.norm(b, axis=0)", "the length α is missing"),
         ("alpha * b", "b / np.trace(M)", "the trace"),
         ("b * (M @ b)", "np.diag(M)[:, None] * b * b", "its diagonal alone"),
@@ -233,6 +234,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("return alpha * b", "return alpha * b / np.linalg.norm(b, axis=0)", "p is b/‖b‖ in one place"),
     ],
     "6.2": [
+        ("        r_new = r - alpha * Mp\n        gamma = np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
+         "        r -= alpha * Mp\n        r_new = r\n        gamma = np.sum(r * r, axis=0) / np.sum(b * b, axis=0)",
+         "r, p and b are one array"),
         ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-3:\n            break\n",
          "does the loop end when r is small"),
         ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-12)  #", "in 'k = 6, a small signal"),
@@ -312,6 +316,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "the loop ends before"),
     ],
     "6.4": [
+        ("    U, R, P = np.zeros_like(g), g, g\n", "    b = K @ g\n    U, R, P = np.zeros_like(g), b, b\n"
+         "    for _ in range(steps):\n        MP, size = K @ P + beta * P, np.sum(R * R, axis=0)\n"
+         "        alpha = size / np.sum(P * MP, axis=0)\n        U, R = U + alpha * P, R - alpha * MP\n"
+         "        P = R + np.sum(R * R, axis=0) / size * P\n    return U\n", "the start, and the inner products"),
         ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-8)", "is a number added to a denominator"),
         ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-12)", "k = 5, a small signal"),
         ("        P = R +", "        if np.linalg.norm(R) < 1e-3:\n            break\n        P = R +",
@@ -365,6 +373,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return U", "    return np.nan * U", "nan or inf"),
     ],
     "6.3": [
+        ("    return k", "    return k if k <= len(values) else None", "no number comes back where"),
+        ("    values, k = np.sort(eigenvalues), 1", "    import math\n    values, k = np.sort(eigenvalues), 1\n"
+         "    math.log(math.sqrt(values[-1] / values[0]) - 1)", "has no logarithm"),
         ("np.sort(eigenvalues), 1", "np.sort(eigenvalues), 0", "k is at least 1"),
         ("k += 1", "k *= 2", "doubled"),
         ("chebyshev(values[-1] / values[0], k)", "chebyshev(values[-1] / values[0], k - 1)", "or (6.6) has k − 1"),
@@ -402,6 +413,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("> eps", "> 2 * eps", "2ε stands for ε"),
     ],
     "6.5": [
+        ("np.logspace(0, 4, 16)", "1e3 * np.arange(16)", "positive definite"),
         ("np.logspace(0, 4, 16)", "np.linspace(1, 1e4, 16)", ""),
         ("np.logspace(0, 4, 16)", "np.logspace(0, 3, 16)", "not yet by one percent"),
         ("np.logspace(0, 4, 16)", "np.logspace(0, 1, 16)", "before rounding"),
@@ -418,6 +430,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.logspace(0, 4, 16)", "np.full(16, np.nan)", "nan or inf"),
     ],
     "9.1": [
+        ("2 * lam * (W - W_old)", "2 * lam * W - W_old", "all of W"),
+        ("2 * F.T @ ((Z > 0) * residual)", "2 * F.T @ residual * (W > 0)", "asked of W"),
+        ("F @ W + b", "F @ (W + b)", "parentheses"),
         ("(Z > 0) * residual", "residual", "unit that is off"),
         ("2 * F.T @ ((Z > 0) * residual) + 2 * lam", "F.T @ ((Z > 0) * residual) + lam", "a factor 2"),
         ("2 * F.T @", "F.T @", "factor 2 in the fit"),
@@ -451,6 +466,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "residual = np.tanh(Z) - target\n    return 2 * F.T @ ((1 - np.tanh(Z) ** 2)", "tanh's fit"),
     ],
     "9.2": [
+        ("    return np.where(value(off) <= value(on), off, on)", "    u = np.array(q)\n    for _ in range(2000):\n"
+         "        u = u - 0.1 * ((u > 0) * (u - t) + c * (u - q))\n    return u", "where a slope leads"),
+        ("np.where(value(off) <= value(on), off, on)", "np.argmin([value(off), value(on)], axis=0)",
+         "number of the better candidate"),
+        ("c / 2 * (u - q)", "c / 2 * (np.maximum(u, 0) - q)", "no ReLU in it"),
+        ("(t + c * q) / (1 + c)", "(t + c * q) / 1 + c", "that is no minimum"),
         ("    return np.where(value(off) <= value(on), off, on)", "    return on", "forgotten"),
         ("value(off) <= value(on)", "(value(off) <= value(on)).all()", "one choice for the whole array"),
         ("value(off) <= value(on)", "value(off).sum() <= value(on).sum()", "one choice for the whole array"),
@@ -1256,6 +1277,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "return tau * np.prod([np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(d, g)])", "or ratios"),
     ],
     "7.2": [
+        ("    if not runs:", "    if not runs or runs[-1][1] == 0:", "the first of the grid, is a run"),
         ("axis=0", "axis=1", "the step sizes are columns"),
         (".all(axis=0)", ".any(axis=0)", ""),
         ("(losses <= level).all(axis=0)", "np.median(losses, axis=0) <= level", ""),
@@ -1300,6 +1322,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "no step sizes of the grid"),
     ],
     "7.3": [
+        ("eps ** (1 / K)", "1 + np.log(eps) / K", "terms of a series"),
         ("    low, high = (1 - r) / mu, (1 + r) / L",
          "    grid = np.logspace(-4, 1, 2001)\n    low, high = (1 - r) / mu, (1 + r) / L\n"
          "    low, high = grid[grid >= low][0], grid[grid <= high][-1]", "those of a grid"),
@@ -1342,6 +1365,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "8.1": [
         ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
+         "        residual = a_tilde @ theta - target\n"
+         "        theta = theta - rate * a_tilde.T @ residual / np.linalg.norm(residual)", "norm of its residual"),
+        ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
          "        slope = a_tilde.T @ (a_tilde @ theta - target)\n"
          "        theta = theta - np.sum(slope**2) / np.sum((a_tilde @ slope) ** 2) * slope", "with another rate"),
         ("    for _ in range(steps):\n        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
@@ -1380,6 +1406,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    for _ in range(1):\n        theta = theta - steps * rate", "T times one BackProp step"),
     ],
     "8.2": [
+        ("np.where(shifted == 0, rate * steps", "np.where(damping == 0, rate * steps", "may still be above 0"),
+        ("    return np.where(shifted == 0, rate * steps, (1 - (1 - rate * shifted) ** steps) / safe)",
+         "    shifted = shifted + 1e-12\n    return (1 - (1 - rate * shifted) ** steps) / shifted", "nearly so there"),
         ("(1 - (1 - rate * shifted) ** steps) / safe", "(1 - rate * shifted) ** steps", ""),
         ("(1 - (1 - rate * shifted) ** steps) / safe", "1 - (1 - rate * shifted) ** steps", ""),
         ("(1 - rate * shifted)", "(1 - rate * s)", "each of the T steps"),
@@ -1410,6 +1439,13 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "1 / (shifted + 1 / (rate * steps))", "prox"),
     ],
     "8.3": [
+        (", f.forward(z) - f.forward(w)", ", f.derivative(z) * (f.forward(z) - f.forward(w))", "does not need it"),
+        (", f.forward(z) - f.forward(w)", ", f.forward(z) - tangent", "its height stands here"),
+        (", f.forward(z) - f.forward(w)", ", f.forward(z - w)", "no difference of f"),
+        (", f.forward(z) - f.forward(w)", ", np.sum(f.forward(z) - f.forward(w))", "its slope has shape ()"),
+        (", f.forward(z) - f.forward(w)", ", abs(f.forward(z) - f.forward(w))", "no absolute value"),
+        (", f.forward(z) - f.forward(w)", ", np.maximum(f.forward(z) - f.forward(w), 0)", "negative, not 0"),
+        ("f.integral(z) - tangent,", "(f.integral(z) - tangent).sum(axis=0),", "the divergence has shape (4,)"),
         ("    tangent = f.integral(w) + f.forward(w) * (z - w)\n    return f.integral(z) - tangent",
          "    tangent = f.forward(w) + f.derivative(w) * (z - w)\n    return f.forward(z) - tangent",
          "its derivative where f does"),
@@ -1445,6 +1481,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("f.forward(z) - f.forward(w)", "z - w", "what changes with z"),
     ],
     "8.4": [
+        ("    return np.min(room[moving] / abs(g[moving]))", "    return min((room / abs(g)).ravel())", "where g is 0"),
+        ("    low, high = f.range", "    f = ml.Tanh()\n    low, high = f.range", "always that of tanh"),
+        ("    return np.min(room[moving] / abs(g[moving]))",
+         "    return 0.01 * np.ceil(100 * np.min(room[moving] / abs(g[moving])))", "a little too large"),
         ("np.where(g < 0, high - a, a - low)", "np.where(g > 0, high - a, a - low)", "sign"),
         ("np.where(g < 0, high - a, a - low)", "high - a", "lower border"),
         ("np.min(", "np.max(", "most room"),
@@ -1481,6 +1521,12 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("high - a, a - low", "high, a - low", "the room up is counted from f(z)"),
     ],
     "10.1": [
+        ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
+         "    bent = curvature @ jac\n    return sum(np.outer(jac[i, k], bent[i, k]) for i in range(len(jac)) "
+         "for k in range(3))", "not for two"),
+        ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
+         "    rows = np.linalg.cholesky(curvature) @ jac\n    return np.einsum(\"nkp,nkq->pq\", rows, rows)",
+         "Cholesky"),
         ("curvature @ jac", "jac", "own curvature"),
         ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
          "    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac) / len(jac)", "once more"),
@@ -1511,6 +1557,14 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "pairs of different samples"),
     ],
     "10.2": [
+        ("    return np", "    G = np.kron(a_tilde.T @ a_tilde / samples, np.eye(3)) + mu * np.eye(3 * n)\n"
+         "    return np.linalg.solve(G, gradient.ravel()).reshape(n, 3)\n    return np", "not for five"),
+        ("samples, n = a_tilde.shape", "samples, n = 100, a_tilde.shape[1]", "the number of rows"),
+        ("    return np", "    return 7 * np", "Δ is 7 times"),
+        ("    return np", "    m = residual.shape[1]\n    G = np.kron(a_tilde.T @ a_tilde / samples, np.eye(m))\n"
+         "    return np.linalg.solve(G + mu * np.eye(n * m), gradient.ravel(order='F')).reshape(n, m)\n    return np",
+         "column by column"),
+        ("mu * np.eye(n)", "np.eye(n) / (samples * mu)", "beside means"),
         ("a_tilde.T @ a_tilde / samples", "a_tilde.T @ a_tilde", "mixture"),
         ("residual / samples", "residual", "gradient is a sum"),
         ("samples, n = a_tilde.shape", "samples, n = 1, a_tilde.shape[1]", "both are sums"),

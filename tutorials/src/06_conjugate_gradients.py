@@ -83,7 +83,7 @@ teach.holds("b is ∇J", b, ml.BackProp().direction(net, X, y)[1][1])
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Each column has its own slope along its own $b$, and its own $\alpha$ that makes it zero.
+# Each column has its own $\alpha$, which makes its slope along its own $b$ zero.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -137,7 +137,8 @@ def q(M, d):
 
 
 M, exact = system(1.0)
-theta_k, z_half = net.theta[2], a_tilde @ net.theta[2] - g  # τ = 1
+# ProxProp's step solves Mθ = ãᵀz^½ + βθ_k; how far off is θ_k? Here τ = β = 1
+theta_k, z_half = net.theta[2], a_tilde @ net.theta[2] - g
 teach.holds("(5.1), its residual at θ_k: −b",
             a_tilde.T @ z_half + theta_k - M @ theta_k, -b)
 d, way = np.random.default_rng(SEED).normal(size=(2, *b.shape))
@@ -157,7 +158,7 @@ teach.holds("no slope of q along b is left, over that at the start",
             dots(b, M @ cg1 - b) / dots(b, b), np.zeros(20), 1e-10)  # (6.2)
 
 # %% [markdown]
-# Are other lengths worse? Where does the step point? What do ten achieve?
+# Other lengths, the step's angles, and ten such steps:
 
 # %%
 steps = (0.5, 0.9, 1.1, 2.0)
@@ -174,8 +175,8 @@ descent = np.sqrt(np.sum(rest * (M @ rest)) / np.sum(exact * b))
 print(f"ten such steps: error {descent:.2f} of that at 0, in the norm of M")
 
 # %% [markdown]
-# So ProxProp with one step, cg1, *is* the gradient, with each unit's column scaled by an exact line search on the local
-# problem; as one vector it has a cosine of 0.794 to $\nabla J$.
+# So ProxProp with one step, cg1, *is* the gradient, with each unit's column scaled by an exact line search; as one vector
+# it has a cosine of 0.794 to $\nabla J$.
 #
 # ## The next steps: do not undo the last
 #
@@ -286,7 +287,7 @@ for k in (1, 3, 10):
     teach.compare(f"cg{k}: ours, library's", ours, theirs)
 
 # %% [markdown]
-# Check the derivation for unit 0: three directions, each $M$-conjugate to *both* others:
+# For unit 0: three directions, each $M$-conjugate to *both* others:
 
 # %%
 path = np.array([0 * b[:, 0]] + [conjugate_gradients(a, g, 1.0, k)[:, 0]
@@ -358,8 +359,9 @@ for tau_theta in taus:
                                   for d in iterates[tau_theta]])
 
 # %% [markdown]
-# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $<k$. The error is $d - d_k = (I - s(M)M)\,d$,
-# and $1 - s(\lambda)\lambda$ runs through the polynomials $\pi$ of degree $\le k$ with $\pi(0) = 1$. So
+# By (6.4) $d_k = s(M)b$ for the best polynomial $s$ of degree $<k$. The error is $d - d_k = (I - s(M)M)\,d$: along each
+# eigenvector of $M$ it is $d$ times $1 - s(\lambda)\lambda$, which runs through the polynomials $\pi$ of degree $\le k$
+# with $\pi(0) = 1$. So
 #
 # $$ \frac{\|d - d_k\|_M}{\|d\|_M} \le \min_{\pi(0)=1}\ \max_{\lambda \in \mathrm{eig}(M)} |\pi(\lambda)|
 #    \;\le\; 2\left(\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\right)^k, \qquad \kappa =
@@ -513,7 +515,7 @@ for tau_theta in (1.0, 100.0):
                  for each in layers]
         apart_by[tau_theta, k] = [np.linalg.norm(u - v) / np.linalg.norm(v)
                                   for u, v in pairs]
-        print(f"    {k} steps" if k else "    solved",
+        print(f"    cg{k}" if k else "    solved",
               *(f"{100 * share:.2g} %  " for share in apart_by[tau_theta, k]))
 
 # %% [markdown]
@@ -625,7 +627,7 @@ for tau_theta in taus:
                 1e-10)
 
 # %% [markdown]
-# To the gradient and the exact direction:
+# At $\tau_\theta = 100$ and 10 000, $d_3$ is nearer to $\nabla J$ than to the exact $d$ (a cosine of 0.5):
 
 # %%
 def cosine(u, v):
@@ -730,7 +732,7 @@ teach.holds("products with M, over their largest",
             *(each / abs(products[0]).max() for each in products))  # (6.9)
 
 # %% [markdown]
-# Then the iterates:
+# The iterates:
 
 # %%
 apart = {}
@@ -747,9 +749,8 @@ teach.holds("one step and three are the same in both", [apart[1], apart[3]],
 #
 # "CG ends after as many steps as there are unknowns" is a theorem of exact arithmetic. Above, ten steps in sample space
 # differed from ten in $\theta$, forty did not: rounding leads along different paths to one solution. Take dimension 16:
-# find 16 positive eigenvalues, with $\kappa\le10^4$, such that after 16 steps in float64 the error (in the norm of $M$)
-# is still above 1 % (the median over nine bases of eigenvectors, the same for every `SEED`, of the least error over five
-# right-hand sides).
+# find 16 positive eigenvalues, with $\kappa\le10^4$, such that after 16 steps in float64 the error is still above 1 %
+# (the median over nine bases, the same for every `SEED`, of the least error over five right sides).
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -849,7 +850,7 @@ teach.show(fig,
 #    \underbrace{Nn^2 + 2n^2m\,k}_{\text{with } \tilde a^T\tilde a}. \tag{6.10} $$
 #
 # (In sample space $KP$ follows from $KR$, as $P$ does from $R$: one product a step, cheaper if $N < 2n$.) An exact solve
-# costs what one step does, plus an inverse: by Cholesky's factor $N^3$ or $n^3$ operations, to leading order.
+# costs what one step does, plus an inverse: by Cholesky's factor about $N^3$ or $n^3$ operations.
 
 # %%
 def prices(N, n, m, k):
@@ -867,7 +868,7 @@ for kind, price in prices(600, 500, 400, 3).items():
                 (counted - adjoint) / price, 1, 0.01)
 
 # %% [markdown]
-# Compare two layers:
+# Two layers:
 
 # %%
 shapes = {"fully connected: N = 500, n = 4000, m = 1000": (500, 4000, 1000),
@@ -904,8 +905,8 @@ teach.show(fig, "Extra cost relative to backprop against the number of steps. "
 # ## Exercise 6.6 (open): exact or a few steps?
 #
 # You train (i) the fully connected layer and (ii) the convolution of the last figure, and may choose
-# $\tau_\theta$. Which solver do you take for $\tau_\theta = 0.05$, which for 100, and would you call
-# both methods "ProxProp with $\tau_\theta = 100$"? No automatic check.
+# $\tau_\theta$. Which solver do you take for $\tau_\theta = 0.05$, which for 100? Are exact solves and three steps both
+# "ProxProp with $\tau_\theta = 100$"? No automatic check.
 
 # %% [markdown] tags=["answer"]
 # **One answer.** (i) The exact solve in sample space costs 0.14 of a backprop, less than one matrix-free CG

@@ -153,7 +153,7 @@ def effective_step(tau, d, g):
     return tau * np.mean([np.linalg.norm(p) / np.linalg.norm(q) for p, q in zip(d, g)])
 
 # %% [markdown]
-# Check this for exact ProxProp and that batch:
+# For exact ProxProp and that batch:
 
 # %%
 net = new_net(SEED)  # as it was before that step
@@ -231,7 +231,7 @@ def window(taus, losses, level):
 #
 # Take a quadratic, with curvatures $\lambda \in [\mu, L]$ and $\kappa = L/\mu$. After $K$ explicit steps of
 # size $\tau$ a component's size is multiplied by $|1 - \tau\lambda|^K$. Call $\tau$ *admissible* if this is at most
-# $\varepsilon$ for all components. Which $\tau$ are admissible, and over how many decades?
+# $\varepsilon$ for all components.
 
 # %% [markdown]
 # ## Exercise 7.3 (core): the window of a quadratic
@@ -340,8 +340,9 @@ teach.holds("width of the window of ∇J", decades,
             np.log10((1 + r) / (1 - r)) - np.log10(L / mu))  # (7.5)
 
 # %% [markdown]
-# ProxProp changes the second term: on a linear layer, with half the sum of squares as loss, its step acts as if an
-# eigenvalue $\lambda$ of $C = \tilde a^T\tilde a$ were
+# ProxProp changes the second term. On a linear layer, with half the sum of squares as loss,
+# $\nabla J = C(\theta - \theta^*)$ with $C = \tilde a^T\tilde a$ and a minimiser $\theta^*$. So
+# $d = (C + I/\tau_\theta)^{-1}\nabla J$ acts as if an eigenvalue $\lambda$ of $C$ were
 #
 # $$ h(\lambda) = \frac{\lambda}{\lambda + 1/\tau_\theta}. \tag{7.6} $$
 
@@ -572,7 +573,7 @@ print(f"all maps shortened: usable from τ = {low:.2f} to {high:.2f}, the "
       f"largest {whole:.2f} decades above BackProp's")
 
 # %% [markdown]
-# These losses (without cg5, whose window is cg3's) against $\tau$ and against $s$, and the windows:
+# These losses (without cg5) against $\tau$ and against $s$, and the windows:
 
 # %%
 looks = {"control": {"color": teach.COLORS["vermillion"], "marker": "s",
@@ -604,12 +605,12 @@ shown = ["BackProp", "control", "ProxProp cg1", "ProxProp cg3",
          "ProxProp exact"]
 in_units(axes[0], dict.fromkeys(shown, 1.0))
 in_units(axes[1], {name: shift[name] for name in shown})
-above = ("×: a seed ended more than 5 % above guessing "
-         "(one row per method)")
+fig.suptitle("×: a seed ended more than 5 % above guessing "
+             "(one row per method)", fontsize=9)
 axes[0].set(xlabel="step size τ", ylabel=f"training loss after {EPOCHS} epochs",
-            title=f"as reported\n{above}\n\n\n\n")
+            title="as reported\n\n\n\n")
 axes[1].set(xlabel="effective step of the hidden maps, s",
-            title=f"in units of the gradient's length\n{above}\n\n\n\n")
+            title="in units of the gradient's length\n\n\n\n")
 axes[0].text(1e-3, 0.9 * level, "level", va="top", fontsize=8)
 axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.2))
 teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
@@ -630,7 +631,7 @@ teach.show(fig, "Left: loss against τ, BackProp far to the left of ProxProp, "
 
 # %% [markdown]
 # Three or five steps of CG (cg3, cg5) have windows within one grid step of the exact solve's, too little for this grid
-# to resolve, and lowest losses within a factor of 2 (printed above).
+# to resolve, and lowest losses within a factor of 2.
 
 # %% [markdown]
 # By (7.2) no units can change the length of the bars. But it depends on the budget: on the quadratic above 20 steps had

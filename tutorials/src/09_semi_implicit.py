@@ -79,24 +79,18 @@ teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 # %% [markdown]
 # ## Exercise 9.1 (warm-up): the slope of the fit
 #
-# By the chain rule the objective of the $W$ fit has the gradient
-#
-# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{1/2})\bigr) + 2\lambda(W - W_l),
-#    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
-#
-# At the start, where $W = W_l$, the residual is $\eta\,\delta_l$ and the second term is zero: (9.3) is then $2\eta$
-# times the gradient of the loss, provided that $\delta_l$ is BackProp's.
-#
-# Write (9.3) for ReLU.
+# Derive the gradient, in $W$, of the objective of the $W$ fit, and write it for ReLU. What is it at the start, where
+# $W = W_l$?
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Chain rule, from outside in: the square, the ReLU, the linear map.
+# Chain rule, from outside in: the square, the ReLU, the linear map; then the regulariser.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# ReLU has $\sigma'(Z) = 1$ where $Z > 0$, else 0.
+# Without $\sigma$ it would be $2F_{l-1}^T(Z - F_l^{1/2}) + 2\lambda(W - W_l)$ with $Z = F_{l-1}W + 1b^T$. ReLU has
+# $\sigma'(Z) = 1$ where $Z > 0$, else 0.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -136,6 +130,16 @@ def fit_gradient(F, W, b, target, W_old, lam):
     return 2 * F.T @ ((Z > 0) * (np.maximum(Z, 0) - target))
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 9.1)</summary>
+#
+# $$ 2F_{l-1}^T\bigl(\sigma'(Z)\odot(\sigma(Z) - F_l^{1/2})\bigr) + 2\lambda(W - W_l),
+#    \qquad Z = F_{l-1}W + 1b^T. \tag{9.3} $$
+#
+# </details>
+#
+# At the start the residual is $\eta\,\delta_l$ and the regulariser's part is zero: (9.3) is then $2\eta$ times the
+# gradient of the loss, provided that $\delta_l$ is BackProp's.
+#
 # The solver follows this slope: it takes a few Fletcher–Reeves steps (conjugate gradients for functions that are not
 # quadratic, with a line search) on $W$, then on $b$. More steps need not bring the slope to zero (20 and 300 steps
 # are compared below): ReLU has kinks, where a line search may stop. Whether the kinks are the cause is not tested
@@ -189,8 +193,8 @@ for k in (1, 20, 300):
     found = W - ml.SemiImplicit(eta, lam, steps=k).propose(layer)[:-1]
     slope = fit_gradient(F, found, b, target, W, lam)
     left[k] = np.linalg.norm(slope) / np.linalg.norm(at_start)
-print("slope of the W fit over that at the start:",
-      *(f"{left[k]:.3f} after {k} steps  " for k in left))
+print("slope of the W fit over that at the start, after k steps:",
+      *(f"{left[k]:.3f} (k = {k})  " for k in left))
 
 # %% [markdown]
 # On the last layer $\sigma$ is the identity and the fit is ridge regression around $W_D$:
@@ -218,13 +222,8 @@ teach.holds("last layer, b", step[-1], b_step)
 #
 # $$ \min_u\; \tfrac12(\mathrm{relu}(u) - t)^2 + \tfrac c2 (u - q)^2. \tag{9.5} $$
 #
-# On $u > 0$ this is a parabola with its lowest point at $(t + cq)/(1 + c)$, on $u \le 0$ one with its lowest point at
-# $q$. Where such a point lies outside its piece, the end $u = 0$ takes its place:
-#
-# $$ u_{\text{off}} = \min(q, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{t + cq}{1 + c},\, 0\Bigr).
-#    \tag{9.6} $$
-#
-# Write the minimiser of (9.5), for arrays $t$ and $q$.
+# On $u \le 0$ this is one parabola, on $u > 0$ another. Where is each lowest, if $u$ may not leave its piece? Call these
+# places $u_{\text{off}}$ and $u_{\text{on}}$, and write the minimiser of (9.5), for arrays $t$ and $q$.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -233,7 +232,8 @@ teach.holds("last layer, b", step[-1], b_step)
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# Put both values of (9.6) into (9.5); take the one with the lower result.
+# The parabolas' lowest points are $q$ and $(t + cq)/(1 + c)$; one that lies outside its piece is replaced by the end,
+# $u = 0$. Put both candidates into (9.5); take the one with the lower result.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
@@ -274,6 +274,15 @@ def relu_fit(t, q, c):
                     np.maximum((t + c * q) / (1 + c), 0))
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 9.2)</summary>
+#
+# The lower of the two values of (9.5) decides between
+#
+# $$ u_{\text{off}} = \min(q, 0), \qquad u_{\text{on}} = \max\Bigl(\frac{t + cq}{1 + c},\, 0\Bigr).
+#    \tag{9.6} $$
+#
+# </details>
+#
 # ## The convex neighbour
 #
 # LocoProp-M (notebook 08) would measure the same misfit by the matching loss of ReLU:
@@ -516,8 +525,14 @@ teach.show(fig,
            "them: the chain zigzags through all six.")
 
 # %% [markdown]
-# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$, and the two
-# kinds of steps differ at the next order.
+# ## Predict
+#
+# What do new weights change? For large $\lambda$ a fit moves $W$ by about $\frac\eta\lambda\nabla J$. Take ten times as
+# large a $\lambda$: does the difference between a step with new weights and one with old weights, over the step's length,
+# (a) stay, (b) fall to a tenth, (c) fall to a hundredth?
+
+# %% tags=["predict"]
+falls = None  # "a", "b" or "c"
 
 # %%
 class OldWeights(ml.SemiImplicit):
@@ -538,6 +553,12 @@ for each in lams:
     new_old.append(np.linalg.norm(new - old_step) / np.linalg.norm(old_step))
     cosines.append(new @ gradient / np.linalg.norm(new)
                    / np.linalg.norm(gradient))
+share = new_old[-1] / new_old[-2]
+teach.reveal(falls, "a" if share > 0.3 else "b" if share > 0.03 else "c",
+             f"It falls to {share:.3f} of what it was: new weights change the "
+             "signal by about η/λ, too, and thus the step by its square.")
+
+# %%
 small_step = eta / lams[-1] * gradient
 distance = np.linalg.norm(new - small_step) / np.linalg.norm(small_step)
 teach.holds("λ = 1e5: distance to η/λ ∇J, relative", distance, 0, 0.02)

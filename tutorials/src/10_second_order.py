@@ -707,7 +707,22 @@ for seed in (0, 1, 2):
 # factors bring it down to 0.01 or less.
 
 # %%
-toy = check.toy
+def toy(w):
+    """Return gradient, Hessian and Gauss–Newton matrix of the loss of
+    Exercise 10.4, ½ (w₂ tanh w₁ − 1)²."""
+    t, w2 = np.tanh(w[0]), w[1]
+    slope, r = 1 - t * t, w2 * t - 1
+    jac = np.array([w2 * slope, t])
+    G = np.outer(jac, jac)
+    bend = np.array([[-2 * w2 * t * slope, slope], [slope, 0]])
+    return r * jac, G + r * bend, G  # (10.1)
+
+
+spot = np.array([0.7, 1.2])
+ends = [(toy(spot + h * e)[0] - toy(spot - h * e)[0]) / (2 * h)
+        for e in np.eye(2)]
+teach.holds("for Exercise 10.4: a Hessian against differences", toy(spot)[1],
+            ends, teach.DIFFERENCES)
 
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
@@ -755,8 +770,9 @@ uphill = np.array([1.0, 1.2])
 uphill = np.array([0.3, -0.3])
 
 # %% [markdown]
-# Three steps from your point (until you have one, from a point where all three go down). With one output and one sample
-# $G$ has rank one, so the Gauss–Newton step is parallel to the gradient, whatever the damping.
+# Three steps from your point (until you have one, from a point where all three go down). $G + \mu I$ is positive
+# definite, and so is its inverse: no damped Gauss–Newton step goes uphill. Here, with one output and one sample, $G$ has
+# rank one, and the step is even parallel to the gradient.
 
 # %%
 def toy_loss(w):

@@ -181,6 +181,8 @@ def first_step(answer, seed):
         yield bool(turned), (f"unit {turned[0] if turned else 0} does not go along its own b: α is one number for each "
                              "unit, and multiplies its column")
         lengths = dots(step(M, b), b) / dots(library_first_step(M, b), b)
+        yield (same(lengths, np.ones(3), 0.01) and same(step(M, b), lengths * library_first_step(M, b)),
+               "nearly the best lengths: is α looked for among many? (6.2) gives it exactly")
         yield (same(step(M, b), lengths * library_first_step(M, b)), "along b, but by other lengths: "
                + ", ".join(f"{length:.3g}" for length in lengths) + " of the best in the three units; look at α")
 
@@ -342,7 +344,8 @@ WRONG_CG = {
         lambda a, g, tau_theta, steps: wrong_cg(a, g, tau_theta, steps) / tau_theta,
     "1/τ_θ multiplies p alone, outside of ãᵀ(ãp)": lambda a, g, tau_theta, steps:
         cg_with(damping=lambda tau_theta: 0.0)(a, g, tau_theta, steps) / (1 + 1 / tau_theta),
-    "r is overwritten with p: two arrays, two names": cg_with(alias=True, gamma=lambda r, old, p, Mp: 1.0),
+    "r is overwritten with p, or r, p and b are one array, which r −= α Mp changes: two arrays, two names":
+        cg_with(alias=True, gamma=lambda r, old, p, Mp: 1.0),
     "each step replaces d; it must add to it: d + αp": cg_with(kept=0.0),
     "r starts from b in every step; it goes on from the last r": cg_with(since="b"),
     "this is the residual r; d is wanted": cg_with(give="r"),
@@ -583,6 +586,8 @@ WRONG_SAMPLE_CG = {
     "sums run over axis 0, the samples; these run over the units":
         sample_cg_with(products=lambda u, v: np.sum(u * v, axis=1, keepdims=True)),
     "the start: R is the coefficients of b = ãᵀg, which are g, not Kg": sample_cg_with(start=lambda K, g: K @ g),
+    "the start, and the inner products: R is g, the coefficients of b = ãᵀg, not Kg; ⟨U, KV⟩ are those of θ":
+        lambda K, g, beta, steps: coefficient_cg(K, g, beta, steps, start=lambda K, g: K @ g),
     "this is the exact solution, not so many steps":
         lambda K, g, beta, steps: np.linalg.solve(K + beta * np.eye(len(K)), g),
     "the loop ends after its first step: the return stands inside it":
@@ -742,18 +747,36 @@ def steps_enough(answer, seed):
     cases = [("even", even, 1e-6), ("one apart", rng.permutation(alone), 1e-4), ("all equal", np.full(6, 2.0), 1e-2),
              ("in two groups", groups, 1e-5), ("even, with a smaller ε", even, smaller),
              ("even, with a loose ε", even, 3.0), ("far apart", np.geomspace(1, 1e4, 9)[::-1], 1e-6)]
-    late = cases[-1][1:]
+    late, early = cases[-1][1:], cases[0][1:]
     gives_up = (f"right for few steps; where {library_steps_enough(*late)} are needed the search ends before: "
                 "let it go on until a bound holds")
+    gives_none = (f"no number comes back where {library_steps_enough(*early)} steps are needed: the search ends "
+                  "before; let it go on until a bound holds")
+
+    def nothing(count, values, eps):
+        """Whether no number comes back."""
+        try:
+            count(values, eps)
+        except NoResultError:
+            return True
+        return False
+
+    def fails(count, values, eps):
+        """Whether an answer raises an error of arithmetic."""
+        try:
+            count(values, eps)
+        except (ArithmeticError, ValueError):
+            return True
+        return False
 
     def claims(count):
         for name, values, eps in cases:
             try:
                 k = count(values, eps)
             except NoResultError:
-                if name != "far apart":
+                if name != "far apart" and (name != "even" or nothing(count, *cases[2][1:])):
                     raise
-                yield Claim(f"{name}: a number comes back", np.inf, 0, gives_up)
+                yield Claim(f"{name}: a number comes back", np.inf, 0, gives_up if name == "far apart" else gives_none)
                 return
             yield Claim(f"{name}: a whole number, at least 1", abs(float(k) - max(1, round(float(k)))), 0,
                         "steps are counted: start at k = 1 and go on by 1")
@@ -780,9 +803,14 @@ def steps_enough(answer, seed):
     def mistakes(count):
         questions = [(values, eps) for k in (0, 1, 3) for _, values, _ in cases[k:k + 1]
                      for eps in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+        yield nothing(count, *early), gives_none
         if all(float(count(*question)) % 1 for question in questions):
             yield True, "steps are whole: round up"
         yield from slips(count, questions, WRONG_COUNTS)
+        yield (all(count(*question) == library_steps_enough(*question) for question in questions)
+               and fails(count, *cases[2][1:]),
+               "right but where all eigenvalues are equal: there κ is 1, (6.6) is 0, which has no logarithm, and one "
+               "step is enough")
         yield (all(count(*question) == library_steps_enough(*question) for question in questions)
                and count(*cases[2][1:]) > library_steps_enough(*cases[2][1:]),
                "where one step is enough yours gives more: count from k = 1")
@@ -855,7 +883,7 @@ def unfinished(answer, seed):
         yield values.shape != (16,), ("one number comes; " if shape == () else f"an array of shape {shape} comes; ") + \
             "the 16 eigenvalues alone are asked for, in one row"
         values = np.sort(values)
-        yield (same(np.diff(values), np.full(15, np.diff(values).mean())) and values[0] == 0,
+        yield (same(np.diff(values), np.full(15, np.diff(values).mean())) and values[0] == 0 and values[-1] <= 16,
                "an eigenvalue is 0, and all are evenly spaced: are these the exponents of 10?")
         kappa, left = values[-1] / values[0], remaining(values)
         yield values[0] <= 0, "M is positive definite: its eigenvalues are positive"

@@ -2,6 +2,8 @@ r"""Checks of notebook 10: Gauss–Newton, Levenberg–Marquardt, Kronecker fact
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from minilift.course.teach import Claim, beyond, check, claim, close_to_answers, same, slips, times
@@ -70,6 +72,8 @@ WRONG_GAUSS_NEWTON = {
         lambda jac, H: len(jac) * library_gauss_newton(jac, H),
     "H_i is missing, and 1/N stands for it: between the Jacobians of a sample stands its own H_i":
         lambda jac, H: np.einsum("nkp,nkq->pq", jac, jac) / len(jac),
+    "H_i is L Lᵀ by Cholesky: Lᵀ stands before J_i, not L": lambda jac, H:
+        sum((L @ J).T @ (L @ J) for J, L in zip(jac, np.linalg.cholesky(H))),
     "this is the inverse; no system is solved yet": lambda jac, H: np.linalg.inv(library_gauss_newton(jac, H)),
 }
 
@@ -89,10 +93,15 @@ def gauss_newton(answer, seed):
             yield claim(f"vᵀGv: the loss's bend along that change of outputs, {k + 1}", v @ found @ v, bend,
                         look="sum over the samples of Jᵀ H J, each with its own J and H")
         yield claim("symmetric", found, found.T)
+        two, v = (jac[:, :2], curvature[:, :2, :2]), rng.normal(size=5)
+        bend = sum(float((J @ v) @ H @ (J @ v)) for J, H in zip(*two))
+        yield claim("vᵀGv, for two outputs in the place of three", v @ np.asarray(G(*two)) @ v, bend)
 
     def mistakes(G):
         yield from slips(G, [(jac, curvature)], WRONG_GAUSS_NEWTON)
         found = np.asarray(G(jac, curvature), dtype=float)
+        yield (same(found, library_gauss_newton(jac, curvature)),
+               "right for three outputs, not for two: their number is K = jac.shape[1]")
         yield found.shape == (3, 3), "G pairs parameters, p and q; this pairs outputs with outputs"
         yield found.shape != (5, 5), f"G has shape {found.shape} where (P, P) = (5, 5) is expected"
         alone = sum(np.asarray(G(J[None], H[None]), dtype=float) for J, H in zip(jac, curvature))
@@ -157,7 +166,11 @@ WRONG_LM_STEPS = {
     "the means are over the N samples, not over all entries of Z": lambda a, r, mu:
         np.linalg.solve(a.T @ a / r.size + mu * np.eye(a.shape[1]), a.T @ r / r.size),
     "divided by N once more: that is ProxProp's direction": lm_with(gradient=lambda N: 1 / N**2),
-    "both are sums, and 1/μ stands for μ": lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
+    "both are sums, and 1/μ stands for μ, or 1/(Nμ) beside means: μ itself is the damping":
+        lm_with(lambda N: 1.0, lambda N: 1.0, lambda mu, N: 1 / mu),
+    "the gradient is flattened column by column here; θ is flattened row by row": lambda a, r, mu: np.linalg.solve(
+        np.kron(a.T @ a / len(a) + mu * np.eye(a.shape[1]), np.eye(r.shape[1])),
+        (a.T @ r / len(a)).ravel(order="F")).reshape(a.shape[1], -1),
     "the damping is not averaged: μI stands beside ÃᵀÃ/N, and the gradient is a mean":
         lm_with(gradient=lambda N: 1.0, damping=lambda mu, N: mu / N),
     "the matrix is divided by N twice": lm_with(matrix=lambda N: 1 / N**2),
@@ -183,7 +196,8 @@ WRONG_LM_STEPS = {
 def lm_step(answer, seed):
     """Exercise 10.2: argmin_d J(Θ − d) + μ/2 ‖d‖² for J the mean of ½‖z − y‖² on one linear layer."""
     rng = np.random.default_rng(seed)
-    a, residual = rng.normal(size=(11, 4)), rng.normal(size=(11, 3))  # 11, which no variant of an examination has for N
+    a, residual = rng.normal(size=(11, 4)), rng.normal(size=(11, 5))  # 11, which no variant of an examination has for N
+    three = rng.normal(size=(11, 3))  # outputs, as in the notebook
 
     def claims(step):
         for mu in (0.05, 3.0):
@@ -193,16 +207,21 @@ def lm_step(answer, seed):
                         look="put your d into the slope: both sums have 1/N, and μd stands beside them")
 
     def mistakes(step):
+        as_there = False
+        with contextlib.suppress(Exception):  # what it raises is told otherwise
+            as_there = same(step(a, three, 3.0), library_lm_step(a, three, 3.0))
+        yield as_there, "right for three outputs, not for five: their number is residual.shape[1]"
         yield from slips(step, [(a, residual, mu) for mu in (0.05, 3.0)], WRONG_LM_STEPS)
         d, right = step(a, residual, 3.0), library_lm_step(a, residual, 3.0)
-        yield np.shape(d) != right.shape, f"D has shape {np.shape(d)} where {right.shape} is expected, that of Θ"
+        yield np.shape(d) != right.shape, f"Δ has shape {np.shape(d)} where {right.shape} is expected, that of Θ"
         far, pull = times(d, right), times(d, a.T @ (residual - a @ d) / len(a))
-        yield far == far, f"D is {far:.3g} times what it should be, for μ = 3 and N = {len(a)}"
-        yield pull == pull, f"your D solves the system for a damping of {1 / pull:.3g}, where μ = 3"
+        yield far == far, f"Δ is {far:.3g} times what it should be, for μ = 3 and N = {len(a)}"
+        yield (pull == pull, f"your Δ solves the system for a damping of {1 / pull:.3g}, where μ = 3: is N the number "
+                             f"of rows of ã, {len(a)} here?")
         exact = np.linalg.lstsq(a, residual, rcond=None)[0]
-        yield not same(step(a, residual, 1e-9), exact, 1e-6), "for μ → 0 D must be the least-squares step; yours is not"
+        yield not same(step(a, residual, 1e-9), exact, 1e-6), "for μ → 0 Δ must be the least-squares step; yours is not"
         gradient = a.T @ residual / len(a)
-        yield not same(step(a, residual, 1e6) * 1e6, gradient, 1e-4), "for a huge μ D must become ∇J/μ; yours does not"
+        yield not same(step(a, residual, 1e6) * 1e6, gradient, 1e-4), "for a huge μ Δ must become ∇J/μ; yours does not"
         yield True, "right for a tiny and for a huge μ, and not between: is a system solved, or are steps taken?"
 
     return check("10.2", answer, claims, mistakes, fallback=library_lm_step)

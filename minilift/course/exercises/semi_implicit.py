@@ -58,6 +58,12 @@ WRONG_GRADIENTS = {
     "the fit is a sum over the samples, not a mean":
         lambda F, W, b, target, W_old, lam: gradient_with(2 / len(F))(F, W, b, target, W_old, lam),
     "the bias comes in with a plus sign": gradient_with(bias=-1.0),
+    "parentheses: all of W − W_l is multiplied by 2λ": lambda F, W, b, target, W_old, lam:
+        gradient_with(pull=0.0)(F, W, b, target, W_old, lam) + 2 * lam * W - W_old,
+    "σ' is asked of W; it is 1 where Z > 0": lambda F, W, b, target, W_old, lam:
+        2 * F.T @ (np.maximum(F @ W + b, 0) - target) * (W > 0) + 2 * lam * (W - W_old),
+    "b is added to FW, not to W: parentheses": lambda F, W, b, target, W_old, lam:
+        2 * F.T @ ((F @ (W + b) > 0) * (np.maximum(F @ (W + b), 0) - target)) + 2 * lam * (W - W_old),
     "Z belongs to W itself, not to its change W − W_old": lambda F, W, b, target, W_old, lam:
         gradient_with()(F, W - W_old, b, target, W_old, lam) + 2 * lam * W_old,
     "the target is missing: the residual is σ(Z) − target": gradient_with(miss=0.0),
@@ -173,6 +179,11 @@ def downhill(t, q, c):
     return u
 
 
+def ends_near(u, end):
+    """Whether u is about where a descent ends, or zigzags with it about the kink at 0."""
+    return bool(np.all((abs(u - end) < 0.02) | (np.maximum(abs(u), abs(end)) < 0.5)))
+
+
 def on_piece(t, q, c):
     """Return the candidate with u > 0, or 0."""
     return np.maximum((t + c * q) / (1 + c), 0.0)
@@ -189,7 +200,7 @@ WRONG_FITS = {
     "only the piece on which q lies: the other one may hold a deeper minimum":
         lambda t, q, c: np.where(q > 0, np.maximum((t + c * q) / (1 + c), 0), q),
     "as if σ were the identity": lambda t, q, c: (t + c * q) / (1 + c),
-    "both pieces can have a minimum: compare their values, each with the way from q":
+    "both pieces can have a minimum: compare their values, each with the way from q, (u − q)² with no ReLU in it":
         lambda t, q, c: np.where((q < 0) & (t + c * q <= 0), q, np.maximum((t + c * q) / (1 + c), 0)),
     "the worse one is taken: the comparison is upside down": relu_fit_with(choose=np.greater),
     "the piece u > 0 is forgotten: moving to a positive u may be cheaper": lambda t, q, c: np.minimum(q, 0),
@@ -202,7 +213,7 @@ WRONG_FITS = {
     "the ½ of c is missing in the value of u_on": relu_fit_with(when_on=(1.0, 2.0)),
     "the miss is squared; here it is an absolute value": relu_fit_with(size=lambda miss: 2 * abs(miss)),
     "moving is paid from q, not from t": relu_fit_with(start=lambda t, q: t),
-    "q has its weight c in u_on: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (t + q) / (1 + c)),
+    "q has its weight c in u_on, as t has 1": relu_fit_with(on=lambda t, q, c: (t + q) / (1 + c)),
     "the u of least value is wanted, which may be negative; this is its ReLU":
         lambda t, q, c: np.maximum(relu_fit_with()(t, q, c), 0),
     "this is the minimiser of the matching loss (9.7)": matching_fit,
@@ -211,11 +222,11 @@ WRONG_FITS = {
     "the values lack σ: (9.5) compares relu(u) with t": relu_fit_with(sigma=lambda u: u),
     "both terms of (9.5) have a ½; here one has lost it": relu_fit_with(half=2.0),
     "both terms of (9.5) have a ½; here the price has lost it": relu_fit_with(half=0.5),
-    "on the candidate is (t + cq)/(1 + c): both signs are plus":
+    "a sign in u_on: it is a weighted mean of t and q":
         relu_fit_with(on=lambda t, q, c: (t - c * q) / (1 + c)),
-    "c weighs q, and 1 weighs t: (t + cq)/(1 + c)": relu_fit_with(on=lambda t, q, c: (c * t + q) / (1 + c)),
+    "c weighs q, and 1 weighs t, in u_on": relu_fit_with(on=lambda t, q, c: (c * t + q) / (1 + c)),
     "the denominator 1 + c is missing": relu_fit_with(on=lambda t, q, c: t + c * q),
-    "on the candidate is the weighted mean (t + cq)/(1 + c), not t itself": relu_fit_with(on=lambda t, q, c: t),
+    "u_on is a weighted mean of t and q, not t itself": relu_fit_with(on=lambda t, q, c: t),
     "these are least values; the u that has them is wanted": lambda t, q, c:
         relu_fit_value(relu_fit_with()(t, q, c), t, q, c),
     "the candidate nearer to q is taken: the miss counts too, compare the values of (9.5)":
@@ -228,6 +239,8 @@ WRONG_FITS = {
         (np.minimum(q, 0) + on_piece(t, q, c)) / 2,
     "this says which candidate is better; the u itself is wanted": lambda t, q, c:
         1.0 * (relu_fit_with()(t, q, c) == np.minimum(q, 0)),
+    "this is the number of the better candidate, 0 or 1; the u itself is wanted": lambda t, q, c:
+        1.0 * (relu_fit_with()(t, q, c) != np.minimum(q, 0)),
     "moving is paid from q: (u − q)², not (u + q)²": relu_fit_with(start=lambda t, q: -q),
     "c multiplies the price, it does not divide it": relu_fit_with(c_in=lambda c: 1 / c),
     "the values are compared at t and q; they belong to the two candidates": lambda t, q, c: np.where(
@@ -278,16 +291,18 @@ def relu_fit(answer, seed):
                and any(same(fit(t, q, 2.0), piece(t, q, 2.0)) for piece in (on_piece, off_piece)),
                "one choice for the whole array: each element has its own, compare element by element")
         yield from slips(fit, [(t, q, c) for c in (0.2, 2.0)], WRONG_FITS)
-        local = [np.shape(fit(t, q, c)) == t.shape and np.max(abs(fit(t, q, c) - downhill(t, q, c)))
-                 for c in (0.2, 2.0)]
-        yield all(0 < each < 0.02 for each in local), \
+        yield all(np.shape(fit(t, q, c)) == t.shape and ends_near(fit(t, q, c), downhill(t, q, c))
+                  for c in (0.2, 2.0)), \
             "this is where a slope leads from q, a local method's answer; the other minimum may be deeper"
         yield same(fit(t, q, 2.0), np.where(t > 0, (t + 2 * q).clip(0) / 3, np.minimum(q, 0))), \
             "the sign of t alone does not decide: compare the two values"
         u, stay, move = np.asarray(fit(t, q, 2.0), dtype=float), np.minimum(q, 0), on_piece(t, q, 2.0)
         yield u.shape != t.shape, f"one u for each t and q is asked for, shape {t.shape}; yours has {u.shape}"
         yield (np.max(abs(u - library_relu_fit(t, q, 2.0))) <= 0.1,
-               "near the least value, not at it: is it one of a grid? (9.6) gives both candidates exactly")
+               "near the least value, not at it: is it one of a grid? The lowest point of each parabola can be written "
+               "down")
+        cheap = np.asarray(fit(t, q, 0.2), dtype=float)  # at this price more units move
+        u, stay, move = np.concatenate([[u, stay, move], [cheap, stay, on_piece(t, q, 0.2)]], axis=1)
         near = [np.isclose(u, candidate, atol=1e-9) for candidate in (stay, move)]
         yield (np.logical_or(*near).all(),
                "each u is one of the two candidates, but not the better one: are the values those of (9.5), with c?")

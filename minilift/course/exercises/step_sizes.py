@@ -281,6 +281,9 @@ def window(answer, seed):
         alone = find(taus[:3], losses[:, :3], 1.0)
         yield claim("one usable step size is a run: (τ, τ, 0)", [float(part) for part in alone],
                     [taus[1], taus[1], 0.0], look="does a run of length 1 count?")
+        alone = find(taus[1:3], losses[:, 1:3], 1.0)
+        yield claim("also if it is the first of the grid", [float(part) for part in alone], [taus[1], taus[1], 0.0],
+                    look="is its index, 0, taken for none?")
         apart = find(taus[:8], apart_losses, 1.0)
         yield claim("seeds whose own longest runs lie apart", [float(part) for part in apart],
                     [taus[5], taus[6], np.log10(taus[6] / taus[5])])
@@ -339,6 +342,9 @@ def window(answer, seed):
         alone = find(taus[:3], losses[:, :3], 1.0)
         yield not same(list(alone), [taus[1], taus[1], 0.0]), \
             "one usable step size between two that fail is a run of length 1: (τ, τ, 0)"
+        first = find(taus[1:3], losses[:, 1:3], 1.0)
+        yield not same(list(first), [taus[1], taus[1], 0.0]), \
+            "one usable step size, the first of the grid, is a run, too: is its index, 0, taken for none?"
         yield not same([float(part) for part in find(taus[:8], apart_losses, 1.0)[:2]], taus[[5, 6]]), \
             "the longest run of each seed by itself? First find where all are usable, then the longest run"
 
@@ -476,7 +482,8 @@ def quadratic_window(answer, seed):
         r, lower, upper = eps ** (1 / K), 1 - low * mu, high * L - 1
         yield np.ndim(low) > 0 or np.ndim(high) > 0, "each edge is one number"
         yield (same([lower, upper], [r, r], 0.02),
-               "both edges are nearly right: are they those of a grid? (1 − τμ)^K = ε and (τL − 1)^K = ε can be solved")
+               "both edges are nearly right: are they those of a grid, or is ε^{1/K} replaced by a few terms of a "
+               "series? (1 − τμ)^K = ε and (τL − 1)^K = ε can be solved")
         yield (same(lower, upper), f"at both of your edges what a step multiplies by is {lower:.3g} in size; the K-th "
                                    f"root of ε is {r:.3g} here")
         yield (same(lower, r), f"the lower edge is right; at your upper one 1 − τL is {-upper:.3g}, and must be "
