@@ -253,8 +253,10 @@ def rest_of(case):
         if k % EVERY and k < SWEEPS - 1:
             values = new
             continue
-        moved = max(np.max(abs(vector(new[name]) - vector(values[name])), initial=0.0)
-                    / (1e-12 + np.max(abs(vector(values[name])), initial=0.0)) for name in names)
+        sizes = {name: np.max(abs(vector(values[name])), initial=0.0) for name in names}
+        least = 1e-12 + 1e-8 * max(sizes.values())  # below it there is only rounding, as of a momentum at rest
+        moved = max(np.max(abs(vector(new[name]) - vector(values[name])), initial=0.0) / max(least, sizes[name])
+                    for name in names)
         if not np.isfinite(moved):
             break
         if moved <= 1e-10:

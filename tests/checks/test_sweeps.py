@@ -266,6 +266,15 @@ def spd(rng):
             "c": rng.standard_normal(4)}
 
 
+def test_a_momentum_of_which_only_rounding_is_left_rests():
+    def halfway(x, v, c):
+        return {"x": (x + c) / 2, "v": np.where(v > 0, -1e-17, 1e-17)}
+
+    drawn = draw(x=normal(4), v=normal(4), c=normal(4))
+    report = ml.verify(ml.Decreases(lambda x, v, c: square(x - c), halfway, drawn, descends=False))
+    assert report.passed, report
+
+
 def with_multiplier(x, z, u, b):
     return square(x - b) + abs(z).sum() + u @ (x - z) + square(x - z)
 
