@@ -81,7 +81,9 @@ def check_writable(path):
         open(part, "xb").close()
     except OSError as error:
         raise OSError(error.errno, f"cannot be written ({error.strerror})", os.fspath(path)) from error
-    part.unlink()
+    finally:  # also if a signal comes in between
+        with suppress(OSError):  # it has not been made
+            part.unlink()
 
 
 def moved_aside(path):

@@ -330,3 +330,14 @@ def test_a_checksum_tells_values_shapes_dtypes_texts_and_their_order():
              (np.array("a"),), ()]
     assert len({checksum(*values) for values in known}) == len(known)
     assert checksum(a, "a", b) == checksum(a.copy(), "a", b.copy())
+
+
+def test_a_signal_while_it_is_looked_whether_a_file_can_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(path, mode):
+        builtins.open(path, mode).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "open", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        files.check_writable(tmp_path / "run.npz")
+    assert list(tmp_path.iterdir()) == []
