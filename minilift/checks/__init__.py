@@ -432,7 +432,7 @@ def part_mends(kind, thing, checks, seed, backend, shape=None, others=()):
         return mends_of(problem(posed=lambda other: posed_again(kind, other, cases), is_same=lambda other: is_defined(
             kind, posed_of(kind, other, seed, backend, shape), subject, cases, of_forward) and (
             kind != "loss" or is_as_good(of_other_reduction(other), of_other_reduction(thing), seed, backend))))
-    if kind == "decreases":  # a sweep that moves nothing, begins where it ends, or shrinks to nothing, seems to do it
+    if kind == "decreases":  # one that moves nothing, forgets its start or leads nowhere trivially does what it claims
         problem = partial(problem, is_same=lambda other: all(before <= after for case in cases for before, after in zip(
             sweeps.does(case), sweeps.does(replace(case, thing=other)))) and sweeps.flatten(
                 [replace(case, thing=other) for case in cases]))

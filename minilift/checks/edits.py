@@ -665,7 +665,7 @@ def of_node(node, operands, top):
 
 
 def of_whole(node, own, operands, there):
-    """Yield what may replace a whole term: its negative, a multiple, its transpose, or it wrapped in another call."""
+    """Yield what may replace a whole term: its negative, itself and 1, its transpose, or it wrapped in another call."""
     if called_name(node) != "len":
         yield 1, ast.UnaryOp(ast.USub(), node)
     if not isinstance(node, (ast.Name, ast.Attribute)):
@@ -705,8 +705,8 @@ def beside(own, operands, there):
 def wraps_in(function):
     """Return {source: names} of the calls in a function whose other arguments are plain, with `_` for the first one.
 
-    They let what is applied to one operand be applied to another: a root, an inverse, a sort, or a clip at a named
-    bound, wherever that name is known.
+    So of powers, and of products with a setting. They let what is applied to one operand be applied to another: a root,
+    an inverse, a sort, or a clip at a named bound, wherever that name is known.
     """
     found = {}
     for node in ast.walk(function):
@@ -871,7 +871,7 @@ def of_items(node):
 
 
 def of_subscript(node):
-    """Yield the whole of what is sliced, or it sliced at its other end, along the other axis, or reversed."""
+    """Yield the whole of what is sliced, or sliced at another end or axis, or reversed; and an index one off."""
     yield 3, node.value
     yield 5, f"{ast.unparse(node)}[::-1]"
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]

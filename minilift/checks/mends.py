@@ -590,9 +590,9 @@ def harmless():
     """Let copies leave everything outside this process as it is, and come back: an edit may make of them anything."""
     hooked()
     SEARCHING.add(threading.get_ident())
-    for name, function in LAPACK.items():
-        setattr(np.linalg, name, guarded(function))
     try:
+        for name, function in LAPACK.items():
+            setattr(np.linalg, name, guarded(function))
         yield
     finally:
         SEARCHING.discard(threading.get_ident())
