@@ -468,7 +468,7 @@ def searched(problem, failed, own, sources, ran, until):
     edits = in_order(sources, ran, own)
     until += Guard.spent()  # nothing has been tried yet
     found: list[Mend] = []
-    partial, plainest = [], math.inf
+    partial, doubtful, plainest = [], [], math.inf
     others = ((edit, source) for edit, source in edits if edit.rank <= plainest
               and all(mend.function != source.name for mend in found)
               and not (found and source.function.__name__ in GIVEN))  # what defines the thing changes only if it must
@@ -477,10 +477,14 @@ def searched(problem, failed, own, sources, ran, until):
             if any(claim.source != "convention" for claim in mended):  # mending a dtype alone is not worth reporting
                 partial.append((edit, source, codes))
         elif left_by(problem, own, codes) == 0 and not is_by_chance(problem, own, codes, sources):
+            if divides_by_0(problem, own, codes) and not divides_by_0(problem, own, plain_codes(sources)):
+                doubtful.append(told(edit, source))  # x / inf may be the right number, by a wrong way
+                continue
             plainest = edit.rank
             found.append(told(edit, source))
             if len(found) == MORE:
                 break
+    found = found or doubtful[:1]
     until += SECONDS / 2
     apart = (mending(problem, [one], own, sources, edits, until) for one in failed[1:] if one[0].source != "convention")
     for edit, source, codes, *_ in itertools.chain(partial, *apart) if not found else ():
@@ -616,7 +620,7 @@ def run_lines(problem, own, sources):
     Claims about conventions, such as a dtype, come last. With each claim comes the number of the first problem in
     which it fails. None stands for no failing claim: the file is not what it was when it was read.
     """
-    codes = {source.function: source.plain for source in sources}
+    codes = plain_codes(sources)
     lines = {code: set() for code in codes.values()}
     inner = {one: code for code in codes.values() for one in codes_in(code)}
 
@@ -712,7 +716,12 @@ def codes_with(edit, source, sources):
             code = source.code()
     except (SyntaxError, ValueError, TypeError, LookupError):
         return None
-    return {**{other.function: other.plain for other in sources}, source.function: code}
+    return {**plain_codes(sources), source.function: code}
+
+
+def plain_codes(sources):
+    """Return {function: code} of all functions as they are."""
+    return {source.function: source.plain for source in sources}
 
 
 def claims_mended(problem, failed, own, codes):
@@ -746,12 +755,31 @@ def left_by(problem, own, codes):
         return None
 
 
+def divides_by_0(problem, own, codes):
+    """Whether a copy divides by 0 in the problems on which the claims that failed are measured first."""
+    Guard.until = Guard.spent() + LAST
+    try:
+        subject, cases = problem.posed(own.copied(codes))
+    except STOPPED:
+        return False
+    for claim in problem.failed:
+        for case in some(claim, cases)[:FEW]:
+            try:
+                with np.errstate(divide="raise"):
+                    claim.measure(case.met(subject), case)
+            except FloatingPointError:
+                return True
+            except STOPPED:  # what is not claimed here, or raises with these numbers, says nothing
+                continue
+    return False
+
+
 def is_by_chance(problem, own, codes, sources, left=0):
     """Whether an edit mends only by chance: with other numbers or problems the same claims fail, more than are `left`.
 
     So it is with b for b² where b is 1, or an edit that works for most draws.
     """
-    plain, begun = {source.function: source.plain for source in sources}, Guard.spent()
+    plain, begun = plain_codes(sources), Guard.spent()
     Guard.until = begun + LAST
     for more, scale in itertools.product((1, 2, 3), (SMALLER, 1.0)) if problem.is_whole else [(1, 1.0)]:
         try:

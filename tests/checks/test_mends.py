@@ -1225,6 +1225,32 @@ def test_what_holds_for_one_number_alone_is_no_mend():
     assert [mend.new for mend in report.mends] == ["return a - self.b / a / 4"], lines_of(report)
 
 
+def log_partial_likelihood(w, x, event):
+    """Cox's, with the earliest last: each person who fell ill against all who were still there."""
+    score = x @ w
+    return -(event * (score - np.log(np.cumsum(np.exp(score)[::-1])[::-1]))).sum()
+
+
+def its_gradient(w, x, event):
+    """Those who did not fall ill are counted, too."""
+    e = np.exp(x @ w)
+    total = np.cumsum(e[::-1])[::-1]
+    moment = np.cumsum((e[:, None] * x)[::-1], axis=0)[::-1]
+    expected = moment / total[:, None]
+    return -event @ x + expected.sum(axis=0)
+
+
+def some_fall_ill(rng):
+    return {"w": 0.5 * rng.standard_normal(3), "x": rng.standard_normal((10, 3)), "event": np.arange(10.0) % 2}
+
+
+def test_an_edit_that_divides_by_0_comes_last():
+    """Dividing the totals by `event` gives the right numbers: a moment over inf is 0."""
+    report = ml.verify(ml.Gradient(log_partial_likelihood, its_gradient, block="w", draw=some_fall_ill))
+    assert report.failures
+    assert [mend.new for mend in report.mends] == ["return -event @ x + event @ expected"], lines_of(report)
+
+
 def shared_fit(z, A, b):
     return ((A @ z - b) ** 2).sum() / 2 + LASSO / 2 * (z**2).sum()
 
