@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -894,3 +895,17 @@ def test_subclasses_of_users_may_take_what_they_like():
     assert Own(anything=1).options == {"anything": 1}
     assert Several(1, 2, lr=3).lr == 3
     assert Scaled(scale=2, lr=0.1).lr == 0.1
+
+
+def test_a_hint_is_looked_for_when_it_is_read_only(monkeypatch):
+    """`hasattr` is asked thousands of times while `verify` looks for an edit, and wants no hint."""
+    monkeypatch.setattr("minilift.support.spellings.nearest", lambda *_, **__: pytest.fail("a hint is looked for"))
+    assert not any(hasattr(thing, "layerz") for thing in (ml, ml.losses, network(), ml.Adam(), ml.Linear(1, 1)))
+
+
+def test_the_error_for_what_is_absent_is_a_plain_one_to_tracebacks_and_other_processes():
+    with pytest.raises(AttributeError, match="did you mean 'layers'") as caught:
+        _ = network().layerz
+    assert type(caught.value).__name__ == "AttributeError"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert str(caught.value) in "".join(traceback.format_exception_only(caught.value))

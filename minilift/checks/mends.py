@@ -65,6 +65,7 @@ HARM = frozenset(("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.syste
                   "shutil.rmtree", "shutil.move", "subprocess.Popen", "socket.connect"))  # audit events
 LAPACK = {name: getattr(np.linalg, name) for name in (
     "svd", "pinv", "lstsq", "eig", "eigh", "eigvals", "eigvalsh", "matrix_rank", "cond", "norm")}
+UNGUARDED = {id(function): name for name, function in LAPACK.items()}  # as a user's own global names hold them
 SEARCHING: set[int] = set()  # threads in which copies are run
 ROLES = ("energy", "reference", "draw", "project")  # the functions that a claim is checked against
 GIVEN = ("forward", "apply", "value", "energy", "value_per_sample")  # what a derivation starts from: edited last
@@ -233,8 +234,8 @@ class Copy:
         """Return the dict of global names that copies use."""
         if id(names) not in self.spaces:
             arrays = {name: self.of(value) for name, value in names.items() if type(value) is np.ndarray}
-            own = {name: getattr(np.linalg, value.__name__) for name, value in names.items()  # now guarded
-                   if getattr(value, "__module__", "") == "numpy.linalg" and value.__name__ in LAPACK}
+            own = {name: getattr(np.linalg, UNGUARDED[id(value)]) for name, value in names.items()
+                   if id(value) in UNGUARDED}
             self.spaces[id(names)] = {**names, **arrays, **own, GUARD: Guard.goes_on}
         return self.spaces[id(names)]
 

@@ -459,14 +459,34 @@ def instead_of(thing: object, name: str) -> str:
     return f"; use {instead}" if instead else ""
 
 
+class AbsentError(AttributeError):
+    """The error for something that is not there; its hint is looked for once it is read, which `hasattr` never does."""
+
+    __module__ = "builtins"
+
+    def __init__(self, says: str, hint: Callable[[], str]) -> None:
+        super().__init__(says)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return str(self.args[0]) + self.hint()
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # type: ignore[override]
+        """Return how pickle makes a plain error of it, for another process."""
+        return AttributeError, (str(self),)
+
+
+AbsentError.__name__ = AbsentError.__qualname__ = "AttributeError"  # as which tracebacks show it
+
+
 def unknown_attribute(thing: object, name: str) -> AttributeError:
     """Return the error for an attribute that an object does not have, with what to use instead."""
+    def hint() -> str:
+        known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
+        return instead_of(thing, name) or f"{nearest(name, known.split(', '), cutoff=0.75)} (known: {known})"
+
     says = f"{type(thing).__name__!r} object has no attribute {name!r}"
-    if name.startswith("__"):  # copy and pickle often ask for these
-        return AttributeError(says)
-    known = ", ".join(sorted(one for one in object.__dir__(thing) if is_public(type(thing), one)))
-    hint = instead_of(thing, name) or f"{nearest(name, known.split(', '), cutoff=0.75)} (known: {known})"
-    return AttributeError(says + hint)
+    return AttributeError(says) if name.startswith("__") else AbsentError(says, hint)  # copy and pickle ask for those
 
 
 def is_public(cls: type, name: str) -> bool:
@@ -477,12 +497,15 @@ def is_public(cls: type, name: str) -> bool:
 
 def unknown_export(name: str, known: Collection[str], module: str = "minilift") -> AttributeError:
     """Return the error for a name that the package or a module does not have, with the one that is meant."""
-    here = name if name in EXPORTED else NAMES.get(name)
-    hint = f"; it is minilift.{here} here" if here else nearest(name, known)
-    hint = f"; {OTHERWISE[name]}" if name in OTHERWISE else hint
-    few = [one for one in known if module != "minilift" and home_of(module, one) == module]
-    hint = hint or (f" (known: {', '.join(few)})" if few else f"; dir({module}) lists what there is")
-    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+    def hint() -> str:
+        here = name if name in EXPORTED else NAMES.get(name)
+        few = [one for one in known if module != "minilift" and home_of(module, one) == module]
+        return (f"; {OTHERWISE[name]}" if name in OTHERWISE else f"; it is minilift.{here} here" if here
+                else nearest(name, known) or (f" (known: {', '.join(few)})" if few
+                                              else f"; dir({module}) lists what there is"))
+
+    says = f"module {module!r} has no attribute {name!r}"
+    return AttributeError(says) if name.startswith("__") else AbsentError(says, hint)
 
 
 def home_of(module: str, name: str) -> str:
