@@ -30,6 +30,7 @@ from minilift.checks.cases import (
 )
 from minilift.checks.numeric import (
     OFF,
+    Asked,
     Tangents,
     compare,
     dense,
@@ -560,7 +561,8 @@ def integral_of_transfer(sigma, case):
     if finding.holds and case.elementwise:
         jump = jump_on_line(case, sigma.integral, sigma.forward)
         return finding if not jump > 1e-6 else Finding(jump, 1e-6, OF_A_LINE, ("F jumps: its pieces do not join",))
-    where = case.elementwise and not finding.holds and where_differs(case, sigma.integral, sigma.forward)[0]
+    wrong = case.elementwise and not finding.holds and Asked.explained
+    where = wrong and where_differs(case, sigma.integral, sigma.forward)[0]
     return finding.retold(lambda known: [*known, f"F is wrong where {where}"]) if where else finding
 
 
