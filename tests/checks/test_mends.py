@@ -673,7 +673,20 @@ def almost_alike(rng):
 
 CUBE = draw(z=normal(4))
 CUBE_OF_A = draw(a=normal(4))
+def same_part(x, k):
+    full = np.convolve(x, k)
+    start = len(k) // 2
+    return full[start : start + len(x)]
+
+
+def same_part_reference(x, k):
+    return np.convolve(x, k, mode="same")
+
+
 MENDED = {
+    "the middle of an even number": (
+        ml.Equal(same_part, same_part_reference, draw=lambda rng: {
+            "x": rng.standard_normal(11), "k": rng.standard_normal(4)}), {}, "start = (len(k) - 1) // 2", "same_part"),
     "the damping": (damped, {"like": ml.ProxProp(tau_theta=0.2)}, "1 / tau_theta", "damped"),
     "a constant": (ml.Argmin(ridge, solved, block="theta"), {}, "0.1 * np.eye", "solved"),
     "a sign": (ml.Argmin(soft_energy, soft_wrong, block="z"), {}, "abs(v) - lam", "soft_wrong"),
