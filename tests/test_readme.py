@@ -349,7 +349,7 @@ def test_the_pictures_are_small():
 
 def test_the_span_of_an_exact_step_is_that_of_what_was_measured():
     said = re.search(r"on smaller networks it takes ([\d.]+) to ([\d.]+) times as long as BackProp's step", README)
-    tables = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "data" / "results").glob("step*.json")]
+    tables = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "data" / "results").rglob("step*.json")]
     measured = [row["ratios"]["BackProp"]["median"] for table in tables for row in table["rows"]
                 if row["contender"] == "ProxProp exact" and row["network"] != "wide"]
     assert said.groups() == tuple(f"{ratio:.1f}" for ratio in (min(measured), max(measured)))
