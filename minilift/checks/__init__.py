@@ -263,11 +263,11 @@ def claims_over(kind, thing, subject, cases):
 
 
 def without_guesses(checks):
-    """Return the checks of a thing; if it is not a function of its arguments, or couples them, drop other reasons."""
+    """Return the checks of a thing; without other reasons if it caches or couples its arguments, say."""
     kept = re.compile("remember|cached|kept|earlier|buffer|same twice|writes|first problem|rng|commit|shape|raises|"
                       "elementwise|place in")
-    if not any(check.passed is False and (check.claim.startswith("it is a function of") or "it is not elementwise" in
-                                          check.reason) for check in checks):
+    if not any(check.passed is False and (check.claim.startswith("it is a function of") or re.search(
+            "it is not elementwise|cached, or remembered", check.reason)) for check in checks):
         return checks
     return [check if check.passed is not False or kept.search(check.reason) else replace(check, reason=NO_REASON)
             for check in checks]

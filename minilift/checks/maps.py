@@ -221,7 +221,7 @@ def design_matrix(case, phi, a, unit=0):
 def map_remembers_nothing(phi, case):
     inputs = [(case.lend(s * case.theta), case.lend(s * case.a), case.lend(s * case.g)) for s in (1.0, -0.5)]
     rows = tried(lambda: [np.array(to_host(phi.rows(a))) for _, a, _ in inputs])  # None if it has none
-    if rows is not None and np.any(case.a) and np.array_equal(*rows):
+    if rows is not None and len(case.a) > 1 and np.any(case.a) and np.array_equal(*rows):  # one less its mean is 0
         return nothing_of(["rows(a) are the same for another a: they are cached, or remembered"], "bit for bit")
     calls = {"forward": lambda k: phi.forward(*inputs[k][:2]),
              "adjoint_theta": lambda k: phi.adjoint_theta(*inputs[k][1:]),
@@ -437,6 +437,7 @@ def before_weights(phi, case, signal):
     mistakes = {"what is done to a before W is left out: it is g Wᵀ": signal}
     if not np.allclose(matrix, matrix.T):
         mistakes["what is done to a before W is done to g Wᵀ too, where its transpose should"] = signal @ matrix
+        mistakes["minus what is done to a before W is done to g Wᵀ, where its transpose should"] = -signal @ matrix
     if np.linalg.cond(matrix) < 1e6:
         inverse = np.linalg.inv(matrix)
         mistakes["the inverse of what is done to a before W stands where its transpose should"] = signal @ inverse

@@ -21,7 +21,7 @@ from minilift.checks.claims import (
 )
 from minilift.checks.mistakes import alterations, altered_reasons, depends_reasons, entry_steps, seen_in, term_seen
 from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
-from minilift.checks.report import Finding, Guess, claim, measured, only_if
+from minilift.checks.report import EXPLICIT, Finding, Guess, claim, measured, only_if
 
 REPEATS = 100  # times an update is repeated that may be one step of an iteration
 SAYS_NOTHING = ("nearly all probes are outside the domain: give project, for a set without interior",
@@ -181,7 +181,7 @@ def argmin_reasons(case, u, probed):
     if not near.excess and not falls_towards(case, u, probed.where):
         return ["it is a local minimiser, not the global one"]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
-    places = seen_in(case, u, lower)
+    places = [*end_reasons(case, lower), *seen_in(case, u, lower)]
     seen = (not places and side_reasons(u, lower)) or [*(() if steps else cut_reasons(case, u, lower)), *places,
                                                        *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
@@ -203,6 +203,18 @@ def cut_reasons(case, x, wrong):
         return ["it is wrong only where it is not 0: what is left beyond a threshold; or it is solved without the "
                 "bound, or as if its entries were not coupled, and then cut; or an iteration has not converged"]
     return []
+
+
+def end_reasons(case, wrong):
+    """Return whether the energy falls along the first or the last entry alone, or along such a row."""
+    block, *others = case.thing.blocks
+    shape = shape_of(case.values[block])
+    if others or not shape or shape[0] < 4:
+        return []
+    rows, what = wrong.reshape(shape[0], -1).any(axis=1), "row" if len(shape) > 1 else "entry"
+    ends = [name for name, k in (("first", 0), ("last", -1)) if rows[k]]
+    return [f"E falls along the {' and the '.join(ends)} {what} of {block} alone: the equation of that end is wrong"
+            ] * int(0 < len(ends) == np.count_nonzero(rows))
 
 
 def side_reasons(x, wrong):
@@ -417,7 +429,7 @@ def explicit_reasons(case, u, old):
     length = best_length(case, old, u - old) if along and not rate else math.nan
     if math.isfinite(length) and is_lowest(case, old + length * (u - old), case.thing.tolerance):
         return []  # the minimiser lies along the gradient: only the length is wrong
-    return ["the step is along the gradient at the old value: it is explicit, not implicit"] * bool(
+    return [f"the step is along the gradient at the old value: {EXPLICIT}"] * bool(
         along and len(u) > 1 and share > 0)
 
 

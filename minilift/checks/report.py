@@ -35,6 +35,8 @@ ONE_SAMPLE = r"N = 1\b"
 SOME = {ONE_SAMPLE: "for a batch of one sample", r"\b1 outputs": "where there is one output",  # by labels of problems
         "another size": "for samples of another size", "^a graph of": "on a network that is no chain"}
 RUNS = "it runs on a random problem"
+MUST_NOT_RAISE = "it must not raise"
+EXPLICIT = "it is explicit, not implicit"
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they differ
 MENDED = "With this edit all claims hold:"
@@ -385,7 +387,7 @@ def check_claim(claim, thing, subject, cases):
     names = (claim.kind, subject, claim.words, claim.equation, claim.source)
     if not findings:  # the rarest reason is the most informative: others apply to every case of a kind
         return Check(*names, why=min(skips, key=skips.count, default="no problem suits it"))
-    failing = [(case, finding) for case, finding in findings if not finding.holds]
+    holding, failing, raising = apart(findings)
     case, worst = max(failing or findings, key=lambda item: severity(item[1]))
     told = [finding for _, finding in failing]
     if len(told) == 1 and hasattr(case, "alike"):  # a single problem is little to base a guess on
@@ -396,17 +398,48 @@ def check_claim(claim, thing, subject, cases):
         reason = NO_REASON  # it fits some problems by chance
     if reason == NO_REASON and claim.kind in ("loss", "transfer"):
         reason = setting_reason(claim, thing, [case for case, _ in failing]) or reason
-    some = 0 < len(failing) < len(findings)
-    if some and all(is_of_long_steps(claim, thing, case) for case, _ in failing):
-        reason, some = f"{reason}; for long steps τ alone", False
-    holding = [case for case, finding in findings if finding.holds]
-    for label, where in SOME.items() if some else ():
-        if all(re.search(label, case.label) for case, _ in failing):
-            reason += f"; {where} alone"
-    if some and reason == NO_REASON and all(re.search(ONE_SAMPLE, case.label) for case in holding):
-        reason += f"; it is right {SOME[ONE_SAMPLE]} alone"
+    if failing and holding:
+        reason = placed(claim, thing, reason, failing, holding)
+    if raising:
+        reason += f"; besides, {error_of(raising)}"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)
+
+
+def apart(findings):
+    """Return the problems in which a claim holds, those in which it fails, and those in which it also raises.
+
+    Where it raises, a mistake that it has everywhere would not be seen.
+    """
+    holding, failing, raising = [], [], []
+    for case, finding in findings:
+        if finding.holds:
+            holding.append(case)
+        else:
+            (raising if finding.why == MUST_NOT_RAISE else failing).append((case, finding))
+    return (holding, failing, raising) if failing else (holding, raising, [])
+
+
+def placed(claim, thing, reason, failing, holding):
+    """Return the reason for which a claim fails in some problems, and holds in others, with what tells them apart."""
+    if EXPLICIT in reason:  # it would be so in the others, too
+        reason = NO_REASON
+    if all(is_of_long_steps(claim, thing, case) for case, _ in failing):
+        return f"{reason}; for long steps τ alone"
+    reason += "".join(f"; {where} alone" for where in where_all(failing))
+    if reason == NO_REASON and all(re.search(ONE_SAMPLE, case.label) for case in holding):
+        reason += f"; it is right {SOME[ONE_SAMPLE]} alone"
+    return reason
+
+
+def where_all(failing):
+    """Return what all problems in which a claim fails have in common."""
+    return [where for label, where in SOME.items() if all(re.search(label, case.label) for case, _ in failing)]
+
+
+def error_of(raising):
+    """Return which error a thing raises in some problems, and in which."""
+    return " ".join([*where_all(raising), raising[0][1].reasons[0]])
 
 
 def setting_reason(claim, thing, cases):
@@ -422,7 +455,7 @@ def setting_reason(claim, thing, cases):
 
 def broken(kind, subject, error):
     """Return the check of a thing that cannot even be run on a random problem."""
-    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, "it must not raise",
+    return Check(kind, subject, RUNS, "", "definition", math.inf, 0.0, MUST_NOT_RAISE,
                  False, f"likely: {error_text(error)}", 1, "the first")
 
 
@@ -453,7 +486,7 @@ def measured(measure, thing, case):
     except NotClaimed:
         raise
     except (Exception, SystemExit) as error:
-        return Finding(math.inf, 0.0, "it must not raise", (error_text(error), f"it raises {type(error).__name__}"))
+        return Finding(math.inf, 0.0, MUST_NOT_RAISE, (error_text(error), f"it raises {type(error).__name__}"))
 
 
 def error_text(error):

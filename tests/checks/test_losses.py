@@ -460,6 +460,46 @@ def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid
     tells(said, unsaid, thing, **options)
 
 
+class Smoothed(ml.SoftmaxCrossEntropy):
+    """The targets are divided by one less than they should be, which is 0 where there is one class."""
+
+    def gradient(self, z, y):
+        share = 0.1 / (z.shape[1] - 1.0 if z.shape[1] > 1 else 1 // (z.shape[1] - 1))
+        return super().gradient(z, y) + self.weight(len(z)) * share
+
+
+class Turned(ml.Loss):
+    """Huber's, of a length: the prox is right in the quadratic part, and explicit between the two thresholds alone."""
+
+    convex = True
+
+    def length(self, r):
+        return np.sqrt((r * r).sum(axis=-1, keepdims=True))
+
+    def value_per_sample(self, z, y):
+        n = self.length(z - y)[:, 0]
+        return np.where(n <= 0.7, n * n / 2, 0.7 * (n - 0.35))
+
+    def gradient(self, z, y):
+        return self.weight(len(z)) * (z - y) * np.minimum(1, 0.7 / np.maximum(self.length(z - y), 1e-30))
+
+    def prox(self, v, y, tau):
+        c, n = tau * self.weight(len(v)), self.length(v - y)
+        shrunk = np.where(n <= 0.7, 1 / (1 + c), 1 - 0.7 * c / np.maximum(n, 1e-30))
+        return y + shrunk.astype(v.dtype) * (v - y)
+
+
+def test_a_mistake_is_told_also_where_another_problem_raises():
+    gradient = ml.verify(Smoothed()).failures[0]
+    assert np.isfinite(gradient.number)
+    assert "besides, where there is one output it raises ZeroDivisionError" in gradient.reason
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_prox_that_is_implicit_elsewhere_is_not_called_explicit(seed):
+    tells("", "explicit", Turned(), seed=seed)
+
+
 class Weighted(ml.SquaredError):
     """Each sample counts by its place in the batch."""
 

@@ -559,6 +559,64 @@ class RunningSum(ml.Linear):
         return np.vstack([self.rows(a).T @ g, g.sum(axis=0, keepdims=True)])
 
 
+class Within(ml.Linear):
+    """The mean is that of the batch; of one sample nothing is left."""
+
+    def rows(self, a):
+        return a - a.mean(axis=0)
+
+    def forward(self, theta, a):
+        return super().forward(theta, self.rows(a))
+
+    def adjoint_input(self, theta, g):
+        return self.rows(super().adjoint_input(theta, g))
+
+    def adjoint_theta(self, a, g):
+        return super().adjoint_theta(self.rows(a), g)
+
+
+class Increments(ml.Linear):
+    """The adjoint of differences has the other sign, and the 0 at the other end."""
+
+    def rows(self, a):
+        return np.diff(a, axis=1, prepend=0 * a[:, :1])
+
+    def forward(self, theta, a):
+        return super().forward(theta, self.rows(a))
+
+    def adjoint_input(self, theta, g):
+        h = super().adjoint_input(theta, g)
+        return -np.diff(h, axis=1, prepend=0 * h[:, :1])
+
+    def adjoint_theta(self, a, g):
+        return super().adjoint_theta(self.rows(a), g)
+
+
+class Tilded(ml.Linear):
+    """What is kept of a batch stands for every other of its size."""
+
+    kept = None
+
+    def tilde(self, a):
+        if self.kept is None or len(self.kept) != len(a):
+            self.kept = np.c_[a, np.ones(len(a), a.dtype)]
+        return self.kept
+
+    def forward(self, theta, a):
+        return self.tilde(a) @ theta
+
+    def adjoint_theta(self, a, g):
+        return np.c_[a, np.ones(len(a), a.dtype)].T @ g
+
+
+@pytest.mark.parametrize(("thing", "said", "unsaid"), [
+    (Within(6, 2), "samples are coupled", "cached"),
+    (Increments(6, 3), "minus what is done to a before W is done to g Wᵀ", "the sign is wrong"),
+    (Tilded(4, 3), "cached, or remembered", "coupled")], ids=lambda x: type(x).__name__)
+def test_one_cause_is_told_and_not_what_follows_from_it(thing, said, unsaid):
+    tells(said, unsaid, thing)
+
+
 def test_samples_that_are_coupled_with_those_before_alone_are_found():
     assert any("samples are coupled" in check.reason for check in ml.verify(RunningSum(3, 2)).failures)
 

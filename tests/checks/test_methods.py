@@ -305,6 +305,30 @@ def test_what_fits_by_chance_or_in_part_is_not_said(thing, options, said, unsaid
     tells(said, unsaid, thing, **options)
 
 
+def federated(block):
+    """The mean of the steps of three clients, each with its own part of the batch."""
+    steps = [np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ g) for a, g in zip(*(
+        np.array_split(part, 3) for part in (np.c_[block.a, np.ones(len(block.a))], block.g)))]
+    return np.mean(steps, axis=0).astype(block.theta.dtype)
+
+
+def served(block):
+    """The same by least squares."""
+    total = np.zeros_like(block.theta)
+    for rows in np.array_split(np.arange(len(block.a)), 3):
+        tall = np.vstack([np.c_[block.a[rows], np.ones(len(rows))], np.eye(len(total))])
+        total += np.linalg.lstsq(tall, np.vstack([block.g[rows], np.zeros_like(total)]))[0].astype(total.dtype) / 3
+    return total
+
+
+def test_a_method_may_depend_on_the_order_of_samples_if_its_reference_does():
+    data = {"X": np.random.default_rng(5).standard_normal((10, 4)), "y": np.arange(10) % 3}
+    net = ml.mlp([4, 5, 3], activation="softplus", dtype=np.float64)
+    assert ml.verify(federated, net, **data, like=served).passed
+    report = ml.verify(federated, net, **data, like=ml.ProxProp(1.0, last="implicit"))
+    assert any("order of the samples" in check.claim for check in report.failures)
+
+
 # ---- usual mistakes, made in the reference
 
 

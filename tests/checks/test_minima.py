@@ -170,6 +170,23 @@ def test_a_number_times_the_rows_of_one_of_several_arrays():
     assert "lam·N stands where lam should" in reasons(ml.verify(ml.Argmin(energy, solve, "theta")))
 
 
+def smoothed_line(z, u):
+    return (np.diff(z) ** 2).sum() / 2 + ((z - u) ** 2).sum() / 6
+
+
+def with_one_end(u):
+    """The first equation is that of an end, the last is not."""
+    system = (2 + 1 / 3) * np.eye(len(u)) - np.eye(len(u), k=1) - np.eye(len(u), k=-1)
+    system[0, 0] -= 1
+    return np.linalg.solve(system, u / 3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_end_at_which_another_equation_holds_is_told(seed):
+    thing = ml.Argmin(smoothed_line, with_one_end, "z", lambda rng: dict(zip("zu", rng.standard_normal((2, 9)))))
+    tells("along the last entry of z alone", "only where it is", thing, seed=seed)
+
+
 # ---- no reason by chance, none that leads astray
 
 

@@ -131,7 +131,7 @@ class Method(Settings):
     descends_on_loss = True
 
     def propose(self, block: Block) -> Any:
-        """Return θ_l − θ_l^new, an array of θ_l's shape and dtype."""
+        """Return θ_l − θ_l^new, an array of θ_l's shape and dtype; the block's own arrays are not written to."""
         raise NotImplementedError(f"{type(self).__name__} must define propose(block)")
 
     def direction(self, net: Network, X: Any, y: Any, rng: np.random.Generator | None = None,
