@@ -330,6 +330,7 @@ class Operands:
         for node in names:
             if isinstance(node.ctx, ast.Store):
                 stored[node.id] = min(node.lineno, stored.get(node.id, node.lineno))
+        self.families = families_of(names, self.arguments)
         read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         # a forgotten operand may be one of these
         self.unread = [name for name in [*self.arguments, *stored] if name not in read and name[0] != "_"]
@@ -448,6 +449,10 @@ def of_statement(holder, field, index, statement, operands):
         for name in operands.arguments[:2]:
             of = "block.theta" if name == "block" else name
             yield part(5, "value", f"({ast.unparse(value)}).astype({of}.dtype)")
+    for one, other in itertools.permutations(operands.families, 2):
+        pairs = {old: new for old, new in zip(one, other) if any(has_name(node, old) for node in ast.walk(statement))}
+        if len(pairs) > 1 and not isinstance(statement, (ast.FunctionDef, ast.For, ast.While, ast.If, ast.With)):
+            yield edit(5, Mapped(renaming_all(pairs)).visit(copy.deepcopy(statement)))
     if isinstance(statement, ast.If):
         looked_up = any(isinstance(node, (ast.In, ast.NotIn)) for node in ast.walk(statement.test))  # as in a cache
         yield from (part(1 if looked_up else 2, "test", ast.Constant(truth)) for truth in (True, False))
@@ -462,6 +467,28 @@ def of_statement(holder, field, index, statement, operands):
             yield part(3, "body", [*statement.body, more], (source(last), f"{source(last)}; {source(more)}"))
     if isinstance(statement, ast.For):
         yield part(3, "iter", f"reversed(list({ast.unparse(statement.iter)}))")
+
+
+def families_of(names, arguments):
+    """Return the names that belong together: those set in one place, x, y = …, and those that differ in a digit."""
+    found = {}
+    for name in dict.fromkeys([*arguments, *(node.id for node in names)]):
+        if name[-1:].isdigit():
+            found.setdefault(name.rstrip("0123456789"), []).append(name)
+    places = {}
+    for node in names:
+        if isinstance(node.ctx, ast.Store):
+            places.setdefault(node.lineno, []).append(node.id)
+    return [group for group in [*map(sorted, found.values()), *places.values()] if 1 < len(group) <= 4][:PIECES]
+
+
+def renaming_all(pairs):
+    """Return the change of several names that are read, each to another."""
+    def change(node):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in pairs:
+            return at(ast.Name(pairs[node.id], ast.Load()), node)
+
+    return change
 
 
 def has_name(node, name):

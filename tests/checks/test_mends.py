@@ -673,6 +673,16 @@ def almost_alike(rng):
 
 CUBE = draw(z=normal(4))
 CUBE_OF_A = draw(a=normal(4))
+def along_depth(P, seen):
+    x, y, z = P.T
+    u, v = 1.8 * x / z, 1.8 * y / z
+    return -(((u - seen[0]) * x + (v - seen[1]) * y) / z).sum()
+
+
+def pooled(m1, m2, n1, n2, w1, w2):
+    return (n1 * m1 + n2 * m2) / (n1 + n2)
+
+
 def same_part(x, k):
     full = np.convolve(x, k)
     start = len(k) // 2
@@ -684,6 +694,14 @@ def same_part_reference(x, k):
 
 
 MENDED = {
+    "two names that were set together": (
+        ml.Gradient(lambda t, P, seen: ((1.8 * P[:, :2] / (P[:, 2:] + t) - seen) ** 2).sum() / 2,
+                    lambda t, P, seen: along_depth(P + np.array([0, 0, t]), seen.T), "t", lambda rng: {
+                        "t": rng.uniform(0, 1), "P": rng.uniform(1, 2, (5, 3)), "seen": rng.standard_normal((5, 2))}),
+        {}, "(u - seen[0]) * u + (v - seen[1]) * v", "along_depth"),
+    "two names that differ in a digit": (
+        ml.Equal(pooled, lambda m1, m2, n1, n2, w1, w2: (w1 * m1 + w2 * m2) / (w1 + w2), draw=lambda rng: dict(zip(
+            ("m1", "m2", "n1", "n2", "w1", "w2"), rng.uniform(1, 2, (6, 3))))), {}, "w1 * m1 + w2 * m2", "pooled"),
     "the middle of an even number": (
         ml.Equal(same_part, same_part_reference, draw=lambda rng: {
             "x": rng.standard_normal(11), "k": rng.standard_normal(4)}), {}, "start = (len(k) - 1) // 2", "same_part"),
