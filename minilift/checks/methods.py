@@ -342,7 +342,8 @@ def keeps_float32(claimed, case):
         raise
     except TypeError as error:
         only_if("dtype" in str(error), "it raises, which other claims say")
-        return nothing_of([f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps: {error}"], why)
+        return nothing_of([f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps, or by a Gram "
+                           f"matrix, which always is float64: {error}"], why)
     told = claimed.told if claimed.told is not claimed.method else None
     right = told and tried(lambda: flat(told_alone(told).directions(single, state, y)))
     if right is None or not np.all(np.isfinite(right)):
