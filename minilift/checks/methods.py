@@ -236,16 +236,17 @@ def is_stateless(told):
 @claim("method", "in one batch after another, without reset(), it is what it should be",
        "d(B after A), d(C after A, B), …", "definition", once=True)
 def stays_right(claimed, case):
-    only_if(claimed.told is not claimed.method, "nothing is given as like")
     of_equations = isinstance(claimed.told, TOLD) and type(claimed.told) is class_of(claimed.told)
-    only_if(is_stateless(claimed.told) or not of_equations, "its equations average over batches")
+    keeps = isinstance(claimed.told, TOLD) and not is_stateless(claimed.told)  # then its class is run beside a variant
+    given = claimed.told is not claimed.method
+    only_if(given or (keeps and not of_equations), "nothing is given as like")
+    alone = of_equations and is_stateless(claimed.told)
     whole = claimed.method.whole_batch
     only_if(whole == claimed.told.whole_batch, "of it and `like` one alone keeps its batch")
     batches = 3 * ([case] * 4 if whole else case.batches)  # enough calls to notice a change made after some of them
-    one, other = fresh(claimed.method), fresh(claimed.told)
+    one, other = fresh(claimed.method), fresh(claimed.told) if given else told_alone(claimed.told)
     beside = [run_method(one, batch) for batch in batches]
-    expected = [run_method(fresh(claimed.method) if of_equations else other, batch)
-                for batch in batches]
+    expected = [run_method(fresh(claimed.method) if alone else other, batch) for batch in batches]
     findings = [compare(flat(d), dense(flat(right), 1e-6, "of each batch alone, or the steps of `like`"))
                 for d, right in zip(beside, expected) if np.all(np.isfinite(flat(right)))]
     only_if(findings and findings[0].holds, "it is wrong in the first batch already")

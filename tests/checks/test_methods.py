@@ -624,6 +624,20 @@ def test_a_subclass_that_keeps_something_is_run_beside():
     assert "batch 2 in a row" in reasons(ml.verify(Momentum(), like=ml.BackProp()))
 
 
+class Averaging(ml.FOOF):
+    """Its weights are those of FOOF for ten batches, whose plain mean it takes for ever."""
+
+    def average(self, name, factor):
+        old, share = self.factors.get(name, factor), 1 / self.steps
+        self.factors[name] = (1 - share) * old + share * factor
+        return self.factors[name]
+
+
+def test_a_running_factor_is_that_of_its_class_after_ten_batches_too():
+    report = ml.verify(Averaging(damping=0.1, decay=0.9))
+    assert ["batch 11 in a row is not" in check.reason for check in report.failures] == [True]
+
+
 # ---- steps with one usual mistake
 
 
