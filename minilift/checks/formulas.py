@@ -52,19 +52,24 @@ def gradient_is_derivative(thing, case):
     if finding.holds:
         return finding
 
-    def is_right_of(other):
-        first = central_differences(other.at, other.block(), along)[0]  # a quick test
-        if not abs(first - case.block(got) @ along) <= 1e-4 * abs(first):
-            return False
-        right = gradient(other.at, other.block(), tangents).loosened(thing.tolerance)
-        return compare(mine, right._replace(floor=reference.floor)).holds
+    def judged(one):
+        claimed = one.block(result_of(one))
+
+        def is_right(other):
+            first = central_differences(other.at, other.block(), along)[0]  # a quick test
+            if not abs(first - claimed @ along) <= 1e-4 * abs(first):
+                return False
+            right = gradient(other.at, other.block(), tangents).loosened(thing.tolerance)
+            return compare(tangents.project(claimed), right._replace(floor=reference.floor)).holds
+
+        return is_right
 
     def defect(other):
         return other.block(result_of(other)) - gradient(other.at, other.block(), Tangents(x.shape)).value
 
     def reasons():
         plain = [reason for reason in finding.reasons if reason in PLAIN]
-        found = [*plain, *altered_reasons(case, is_right_of), *finding.reasons]
+        found = [*plain, *altered_reasons(case, judged), *finding.reasons]
         if tangents.full:
             off = mine - reference.value
             wrong = abs(off) > 1e-5 * np.max(abs(reference.value))
@@ -150,15 +155,16 @@ def formula_is_reference(thing, case):
     if finding.holds:
         return finding
 
-    def is_right_of(other):
-        return fits(plain(got), plain(other.run("reference")), plain(expected))
+    def judged(one):
+        claimed, right = plain(result_of(one)), plain(one.run("reference"))
+        return lambda other: fits(claimed, plain(other.run("reference")), right)
 
     def defect(other):
         return vector(result_of(other)) - vector(other.run("reference"))
 
     def reasons():
         found = [*cut_to_whole_reasons(case, lambda other: plain(result_of(other)), plain(expected)),
-                 *finding.reasons, *altered_reasons(case, is_right_of),
+                 *finding.reasons, *altered_reasons(case, judged),
                  *sign_reasons(case, plain(got), plain(expected))]
         return found or [*results_reasons(leaves(got), leaves(expected)),
                          *(order_reasons(case) or depends_reasons(case, defect))]

@@ -39,7 +39,7 @@ import numpy as np
 from minilift.checks.edits import CONJUGATE, GUARD, edits_of, literals_in, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
-from minilift.support.settings import codes_in, plain
+from minilift.support.settings import codes_in, contents, plain
 
 SECONDS = 5.0  # of processor time, after which no further edit is tried: other work on the machine makes no difference
 OFTEN = 1e-2  # seconds between two looks at the time spent
@@ -148,15 +148,6 @@ def reached(function, code=None):
     """Return {name: value} of the globals that a function, or a function in it, refers to, with other code if given."""
     names = {name for one in codes_in(code or function.__code__) for name in one.co_names}
     return {name: function.__globals__[name] for name in names if name in function.__globals__}
-
-
-def contents(function):
-    """Return {name: value} of the variables that a function takes from the functions around it."""
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-        with contextlib.suppress(ValueError):  # an empty cell
-            found[name] = cell.cell_contents
-    return found
 
 
 class Copy:

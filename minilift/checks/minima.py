@@ -19,7 +19,7 @@ from minilift.checks.claims import (
     stem,
     vector,
 )
-from minilift.checks.mistakes import alterations, altered_reasons, depends_reasons, entry_steps, seen_in, term_seen
+from minilift.checks.mistakes import altered, altered_reasons, depends_reasons, entry_steps, seen_in, term_seen
 from minilift.checks.numeric import SHARE, Asked, Probed, Tangents, gradient, tried
 from minilift.checks.report import EXPLICIT, Finding, Guess, claim, measured, only_if
 
@@ -158,13 +158,14 @@ def argmin_reasons(case, u, probed):
         # first a quick test: whether it is as low as the lowest point found so far
         return case.at(x) <= probed.lowest + probed.noise and in_set(case, x) and is_lowest(case, x, enough)
 
-    def passes_of(other):
-        return np.any(u) and is_lowest(other, u, enough, probed.where)
+    def judged(one):
+        v = one.block(result_of(one))
+        return lambda other: np.any(v) and is_lowest(other, v, enough, probed.where if one is case else None)
 
     lower = lower_entries(case, u, probed)
     found = [*maximum_reasons(case, u, probed), *(what for what, x in minimiser_guesses(case, u) if passes(x))]
     fixed = case.wanted["update"] == []  # the update is a given array, whatever is drawn
-    found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(case, passes_of))
+    found += filter(lambda what: fixed or not disproved(case, what), altered_reasons(case, judged))
     found += [what for what, x in unshrunk_guesses(case, u) if passes(x)]  # a wrong number, found above, comes first
     found += [*explicit_reasons(case, u, case.block()), *apart_reasons(case, u, enough)]
     found += [what for what, x in moved_guesses(case) if passes(x)]
@@ -254,12 +255,12 @@ def disproved(case, what):
 def disproved_at(case, what, others):
     """Whether a mistake no longer explains a wrong update when some values are replaced."""
     other = replace(case, values={**case.values, **others})
-    made = [values for text, values in alterations(other.values) if text == what]  # several, if arrays differ in N
+    made = [one for text, one in altered(other) if text == what]  # several, if arrays differ in N
     result = tried(result_of, other)
     if not made or result is None or form_reason(other, result) or not np.any(u := other.block(result)):
         return False
     wrong = math.isfinite(other.at(u)) and not is_lowest(other, u, case.thing.tolerance)
-    return wrong and not any(is_lowest(replace(other, values=values), u, case.thing.tolerance) for values in made)
+    return wrong and not any(is_lowest(one, u, case.thing.tolerance) for one in made)
 
 
 def at_bound(case, u):

@@ -3,13 +3,16 @@ r"""Common mistakes, made on purpose in an energy or a reference, and what wrong
 from __future__ import annotations
 
 import itertools
+import types
 from dataclasses import replace
 
 import numpy as np
 
-from minilift.checks.claims import Gradient, mapped, shape_of, stem, vector
+from minilift.checks.claims import Equal, Gradient, mapped, shape_of, stem, vector
+from minilift.checks.mends import SMALLER, Own
 from minilift.checks.numeric import SHARE, fits, fitted_factor, tried
 from minilift.checks.report import Guess
+from minilift.support.settings import codes_in, contents
 
 ENTRIES = 60  # entries of a block, at most, that are examined one by one
 
@@ -28,6 +31,9 @@ def alterations(values):
         for k in (2, 4) if name in numbers else (2,):
             yield f"{name}/{k} stands where {name} should", value / k
             yield f"{k} {name} stands where {name} should", k * value
+        if name in numbers:
+            yield f"{name}²/2 stands where {name}² should", value / 2**0.5
+            yield f"2 {name}² stands where {name}² should", value * 2**0.5
         if name in numbers and 0 < value < 1:
             yield f"1 − {name} stands where {name} should", 1 - value
         if np.ndim(value) == 2 and len(value) == len(value.T) > 1:
@@ -56,10 +62,62 @@ def alterations(values):
             yield f"{one} and {other} are exchanged", {**values, one: values[other], other: values[one]}
 
 
-def altered_reasons(case, is_right_of):
-    """Return the mistakes that, made in the energy or the reference, make a claimed result right by `is_right_of`."""
-    return [Guess(what) for what, values in alterations(case.values)
-             if tried(is_right_of, replace(case, values=values))]
+def altered(case):
+    """Yield (what is wrong, the case with that mistake made in its values)."""
+    for what, values in alterations(case.values):
+        yield what, replace(case, values=values)
+
+
+def altered_in_file(case):
+    """Yield (what is wrong, the case with that mistake made in a number that its function reads from its file).
+
+    The function is the energy or the reference.
+    """
+    role = "reference" if isinstance(case.thing, Equal) else "energy"
+    function = getattr(case.thing, role)
+    constants = constants_of(function)
+    for what, values in alterations({**case.values, **constants}) if constants else ():
+        changed = {name: values[name] for name in constants if values[name] != constants[name]}
+        if changed and all(values[name] is case.values[name] for name in case.values if name not in constants):
+            yield what, replace(case, thing=replace(case.thing, **{role: with_constants(function, changed)}))
+
+
+def altered_reasons(case, judged):
+    """Return the mistakes that, made in the energy or the reference, make a claimed result right.
+
+    `judged` computes the result in a case, and returns a function that says of an altered case whether it is right.
+    A mistake in a number of the file must explain it for other numbers there, too, since they are not drawn.
+    """
+    is_right = judged(case)
+    found = [what for what, other in altered(case) if tried(is_right, other)]
+    of_file = [what for what, other in altered_in_file(case) if tried(is_right, other)]
+    if of_file and (other := tried(with_other_constants, case)) and (is_right := tried(judged, other)):
+        elsewhere = {what for what, one in altered_in_file(other) if tried(is_right, one)}
+        found += [what for what in of_file if what in elsewhere]
+    return list(map(Guess, found))
+
+
+def with_other_constants(case):
+    """Return a case in which all functions read other numbers from their file, each by a factor of its own."""
+    return replace(case, thing=Own(case.thing).copied({}, SMALLER))
+
+
+def constants_of(function):
+    """Return {name: value} of the floats that a user's function reads from its file, or from a function around it."""
+    if not isinstance(function, types.FunctionType):
+        return {}
+    known = function.__globals__ | contents(function)
+    names = {name for code in codes_in(function.__code__) for name in (*code.co_names, *code.co_freevars)}
+    return {name: known[name] for name in sorted(names) if type(known.get(name)) is float and known[name]}
+
+
+def with_constants(function, values):
+    """Return a function in which numbers that it reads from its file, or from a function around it, are others."""
+    code, held = function.__code__, contents(function) | values
+    cells = tuple(types.CellType(held[name]) for name in code.co_freevars)
+    new = types.FunctionType(code, function.__globals__ | values, function.__name__, function.__defaults__, cells)
+    new.__kwdefaults__ = function.__kwdefaults__
+    return new
 
 
 def seen_in(case, x, wrong):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from minilift.checks.claims import Gradient, filled, leaves, mapped, unmoved_entries, vector
-from minilift.checks.mistakes import ENTRIES
+from minilift.checks.mistakes import ENTRIES, altered_reasons
 from minilift.checks.numeric import COORDINATES, Asked, tried
 from minilift.checks.report import Finding, claim, nothing_of, only_if
 from minilift.support.arguments import shown, unknown_name
@@ -177,10 +177,16 @@ def rests_are_stationary(thing, case):
         reason = "it comes to rest nowhere, it diverges: the sign of a step is wrong, or the step too long"
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
     worst, where = steepest_block(case, values, names)
-    reason = f"it rests where the energy is not stationary in {where}"
-    if values is case.values:
-        reason = "it moves nothing, and the energy is not stationary"
-    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (reason,))
+    def judged(one):
+        there, _ = rest_of(one)
+        return lambda other: (math.isfinite(other.energy(there)) and steepest_block(other, one.values, names)[0] > 0
+                              and steepest_block(other, there, names)[0] <= 1e-4)
+
+    def reasons():
+        return [*altered_reasons(case, judged), f"it rests where the energy is not stationary in {where}"]
+
+    return Finding(worst, 1e-4, "one-sided differences of step 1e-5, relative to the slope where it began", (
+        "it moves nothing, and the energy is not stationary",) if values is case.values else reasons)
 
 
 def steepest_block(case, values, names):

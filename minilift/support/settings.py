@@ -9,6 +9,7 @@ Values of other kinds are distinguished as well as possible; see `traits`.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import copyreg
 import dis
@@ -291,6 +292,15 @@ def codes_in(code):
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from codes_in(constant)
+
+
+def contents(function):
+    """Return {name: value} of the variables that a function takes from the functions around it."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        with contextlib.suppress(ValueError):  # an empty cell
+            found[name] = cell.cell_contents
+    return found
 
 
 def read_globals(function):

@@ -187,6 +187,37 @@ def test_an_end_at_which_another_equation_holds_is_told(seed):
     tells("along the last entry of z alone", "only where it is", thing, seed=seed)
 
 
+LAM, SIGMA = 0.05, 0.8
+
+
+def kernel(x):
+    return np.exp(-((x[:, None] - x) ** 2).sum(axis=-1) / 2)
+
+
+def mean_ridge(alpha, x, y):
+    return ((y - kernel(x) @ alpha) ** 2).sum() / (2 * len(y)) + LAM / 2 * alpha @ kernel(x) @ alpha
+
+
+def without_n(x, y):
+    return np.linalg.solve(kernel(x) + LAM * np.eye(len(y)), y)
+
+
+def welsch(w, r):
+    return (w * r**2).sum() / 2 + SIGMA**2 * (w * np.log(w) - w + 1).sum() if np.all(w > 0) else np.inf
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("thing", "said"), [
+    (ml.Argmin(mean_ridge, without_n, "alpha", lambda rng: {
+        "alpha": rng.normal(size=9), "x": rng.normal(size=(9, 2)), "y": rng.normal(size=9)}),
+     "LAM/N stands where LAM should"),
+    (ml.Argmin(welsch, lambda r: np.exp(-(r / SIGMA) ** 2), "w", lambda rng: {
+        "w": rng.uniform(0.2, 1, 10), "r": rng.normal(size=10)}), "SIGMA²/2 stands where SIGMA² should")],
+    ids=["without N", "without 1/2"])
+def test_numbers_of_the_file_may_be_the_mistake(thing, said, seed):
+    tells(said, "usual mistakes", thing, seed=seed)
+
+
 # ---- no reason by chance, none that leads astray
 
 

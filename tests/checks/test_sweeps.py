@@ -292,3 +292,41 @@ def test_data_in_which_the_energy_is_linear_are_no_multiplier(seed):
     claim = ml.Decreases(with_multiplier, without_dual_step, draw(x=normal(4), z=normal(4), u=normal(4), b=normal(4)),
                          descends=False)
     assert "linear in u, a multiplier, which the sweep never changes" in reasons(ml.verify(claim, seed=seed))
+
+
+# ---- numbers of the file
+
+SHARE, RHO = 0.5, 2.0
+
+
+def ridge_in_two(x, z, u, A, b):
+    fit = ((A @ x - b) ** 2).sum() / 2 + SHARE / 2 * (z**2).sum()
+    return fit + RHO * u @ (x - z) + RHO / 2 * ((x - z) ** 2).sum()
+
+
+def without_rho(x, z, u, A, b):
+    x = np.linalg.solve(A.T @ A + RHO * np.eye(len(z)), A.T @ b + RHO * (z - u))
+    z = (x + u) / (1 + SHARE)
+    return {"x": x, "z": z, "u": u + x - z}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_number_of_the_file_is_told_for_what_it_is_and_not_for_its_value(seed):
+    """SHARE·RHO is 1, so that SHARE seems to be left out."""
+    thing = ml.Decreases(ridge_in_two, without_rho, draw(
+        x=normal(4), z=normal(4), u=normal(4), A=normal(6, 4), b=normal(6)), descends=False)
+    tells("as if SHARE were SHARE·RHO", "left out", thing, seed=seed)
+
+
+def cauchy(w, X, y):
+    return np.log1p(((X @ w - y) / RHO) ** 2).sum() / 2 * RHO**2
+
+
+def squared_weights(w, X, y):
+    rows = X / (1 + ((X @ w - y) / RHO) ** 2)[:, None]
+    return {"w": np.linalg.lstsq(rows, y / (1 + ((X @ w - y) / RHO) ** 2))[0]}
+
+
+def test_an_energy_that_a_number_makes_flat_or_undefined_explains_nothing():
+    tells("not stationary in w", "RHO", ml.Decreases(cauchy, squared_weights, draw(w=normal(3), X=normal(14, 3),
+                                                                                  y=normal(14))))
