@@ -182,9 +182,11 @@ def argmin_reasons(case, u, probed):
     if not near.excess and not falls_towards(case, u, probed.where):
         return ["it is a local minimiser, not the global one"]
     steps = (case.wanted["update"] is None or set(case.thing.blocks) & set(case.wanted["update"]))
-    places = [*end_reasons(case, lower), *seen_in(case, u, lower)]
-    seen = (not places and side_reasons(u, lower)) or [*(() if steps else cut_reasons(case, u, lower)), *places,
-                                                       *(() if at_bound(case, u) else left_terms(case, u, lower))]
+    places = seen_in(case, u, lower)
+    seen = [] if places else [*side_reasons(u, lower), *end_reasons(case, lower)]
+    if not seen:
+        seen = [*(() if steps else cut_reasons(case, u, lower)), *places,
+                *(() if at_bound(case, u) else left_terms(case, u, lower))]
     seen = seen or [what for what, x in last_guesses(case, u) if passes(x) and is_always_last(case, enough)]
     if not seen and not np.any(u):
         return [Guess("it is zero, which is the minimiser in other problems")]
@@ -214,8 +216,8 @@ def end_reasons(case, wrong):
         return []
     rows, what = wrong.reshape(shape[0], -1).any(axis=1), "row" if len(shape) > 1 else "entry"
     ends = [name for name, k in (("first", 0), ("last", -1)) if rows[k]]
-    return [f"E falls along the {' and the '.join(ends)} {what} of {block} alone: the equation of that end is wrong"
-            ] * int(0 < len(ends) == np.count_nonzero(rows))
+    return [Guess(f"E falls along the {' and the '.join(ends)} {what} of {block} alone: the equation of that end is "
+                  "wrong")] * int(0 < len(ends) == np.count_nonzero(rows))
 
 
 def side_reasons(x, wrong):
