@@ -1380,6 +1380,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     ],
     "8.1": [
         ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
+         "        slope = a_tilde.T @ (a_tilde @ theta - target)\n        if np.linalg.norm(slope) < 1e-3:\n"
+         "            break\n        theta = theta - rate * slope", "where the slope is small"),
+        ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
          "        residual = a_tilde @ theta - target\n"
          "        theta = theta - rate * a_tilde.T @ residual / np.linalg.norm(residual)", "norm of its residual"),
         ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",

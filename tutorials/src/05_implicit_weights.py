@@ -345,9 +345,10 @@ taus = np.logspace(-5, 8, 53)
 cosines = {l: np.array([cosine(gradient[l], filtered(l, t)) for t in taus])
            for l in (1, 2)}
 last = cosines[2][-1]
+limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])  # (5.6)
 answer = "b" if last < 0 else "a" if last < 1e-3 else "c"
-teach.reveal(prediction, answer, f"The cosine ends at {last:.3f}, that of "
-             "the pseudo-inverse's step (5.6).")
+teach.reveal(prediction, answer, f"The cosine ends at {last:.3f}, that of the "
+             f"least-squares fit (5.6) is {limit:.3f}.")
 
 # %% [markdown]
 # Is that so for other networks and batches?
@@ -371,6 +372,10 @@ for seed in (SEED, SEED + 1, SEED + 2):
 # To see the turn, take one weight and the bias of one unit: they span a plane.
 
 # %%
+def misfit(changes):
+    return 0.5 * np.sum((changes @ one.T - signal) ** 2, axis=1)
+
+
 one = np.hstack([a[1][:, [4]], np.ones((N, 1))])
 signal = -g[2][:, 3] / np.linalg.norm(g[2][:, 3])  # z^1/2 − z, scaled
 path = np.array([np.linalg.solve(one.T @ one + np.eye(2) / t, one.T @ signal)
@@ -384,27 +389,23 @@ print(f"cosine to the gradient ray: first move {cosine(path[0], ray):.4f}, "
 # cosine for the whole of $\theta_1$ and $\theta_2$.
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3),
-                                  width_ratios=[1.1, 1])
-blue, reach = teach.METHODS["ProxProp exact"][0], 0.75 * np.abs(path).max()
-x_mid, y_mid = path[-1] / 2
-teach.contours(left, lambda p: 0.5 * np.sum((p @ one.T - signal) ** 2, axis=1),
-               np.linspace(x_mid - reach, x_mid + reach, 90),
-               np.linspace(y_mid - reach, y_mid + reach, 90))
-left.plot(*np.outer(ray, [0, reach / 2]), color="black", label="gradient ray")
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3))
+blue = teach.METHODS["ProxProp exact"][0]
+side = 0.75 * np.abs(path).max() * np.linspace(-1, 1, 90)
+teach.contours(left, misfit, *(side + middle for middle in path[-1] / 2))
+left.plot(*np.outer(ray, [0, side[-1] / 2]), "k", label="gradient ray")
 left.plot(*path.T, color=blue, label=r"new $\theta$, squares: $\tau_\theta$")
 for t in (0.1, 0.3, 1.0, 1e8):
     point = path[np.argmin(abs(np.log(taus / t)))]
     left.plot(*point, "s", color=blue)
     left.annotate(f"{t:g}" if t < 1e8 else "least squares", point, (0, 6),
                   textcoords="offset points", ha="center", fontsize=8)
-left.plot(0, 0, "o", color="black")
+left.plot(0, 0, "ko")
 left.set(xlabel="change of the weight", ylabel="change of the bias",
          title="from gradient to fit, over contours of the fit")
 left.legend(loc="lower left")
 for l, line in ((1, "-"), (2, "--")):
     right.plot(taus, cosines[l], line, color=blue, label=f"map {l}")
-limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])
 right.axhline(limit, color=teach.COLORS["grey"], ls=":",
               label="least squares (5.6), map 2")
 right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J",

@@ -130,10 +130,14 @@ def local_steps(answer, seed):
             yield claim(f"step {T} goes down the local slope where it starts", moved, slope, 1e-9,
                         look="look at the residual ãθ − target and at ãᵀ" if T == 1 else
                         "the first step is right: does the second start from the new theta, with a new residual?")
+        yield claim("theta and target a million times smaller: so is the result",
+                    1e6 * steps(a, 1e-6 * theta, 1e-6 * target, rate, 5), steps(a, theta, target, rate, 5), 1e-9)
 
     def mistakes(steps):
         yield np.ndim(steps(a, theta, target, rate, 2)) == 3, "all thetas on the way come back; the last is asked for"
         yield from slips(steps, [(a, theta, target, rate, T) for T in (2, 3)], WRONG_LOCAL_STEPS)
+        yield all(same(*(walk(a, theta, target, rate, T) for walk in (steps, steps_with()))) for T in (1, 2, 5)), \
+            "right, but not for a small theta and target: does the loop end where the slope is small? It takes T steps"
         first, second = steps(a, theta, target, rate, 1), steps(a, theta, target, rate, 2)
         slope = a.T @ (a @ first - target)
         part = times(slope - (first - second) / rate, a.T @ (a @ theta - target))
