@@ -508,8 +508,7 @@ top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E")
 top.legend(loc="center right", ncols=3)
 for l, color, marker in zip((3, 2, 1), ("orange", "green", "blue"), "os^"):
     for which, line, name in ((1, "--", "σ(z) − a"), (2, "-", "φ − z")):
-        # no gap, no point
-        values = [terms[which][l - 1] or np.nan for terms in history]
+        values = [terms[which][l - 1] or np.nan for terms in history]  # no gap
         bottom.plot(values, line, marker=marker, color=teach.COLORS[color],
                     label=f"{name}, l = {l}")
 bottom.annotate(f"the step in θ₃ multiplies\nits own term by {raised[3]:.0f}",

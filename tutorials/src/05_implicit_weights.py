@@ -406,8 +406,7 @@ left.set(xlabel="change of the weight", ylabel="change of the bias",
 left.legend(loc="lower left")
 for l, line in ((1, "-"), (2, "--")):
     right.plot(taus, cosines[l], line, color=blue, label=f"map {l}")
-right.axhline(limit, color=teach.COLORS["grey"], ls=":",
-              label="least squares (5.6), map 2")
+right.axhline(limit, color=teach.COLORS["grey"], ls=":", label="fit of map 2")
 right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J",
           ylim=(0, 1.02), title="cosine to ∇J: from 1 to that of the fit")
 right.legend()

@@ -872,11 +872,10 @@ k, relative = np.arange(1, 21), {}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True)
 for ax, (title, (rows_, n, m)) in zip(axes, shapes.items()):
     backprop = 6 * rows_ * n * m
-    for (name, price), color, line, mark in zip(
-            prices(rows_, n, m, k).items(), ("orange", "blue", "green"),
-            ("--", "-", "-."), ("", "s", "D")):
+    for (name, price), size, (color, line, mark) in zip(
+            prices(rows_, n, m, k).items(), (0, rows_, n),
+            (("orange", "--", ""), ("blue", "-", "s"), ("green", "-.", "D"))):
         cost = price / backprop
-        size = {"sample": rows_, "parameter": n}.get(name)
         ax.plot(k, cost, line, color=teach.COLORS[color],
                 label="CG, " + name.replace("parameter", "ãᵀã formed"))
         relative[title[:4], name] = cost
