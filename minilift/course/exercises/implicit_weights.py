@@ -139,7 +139,7 @@ def implicit_weights(answer, seed):
                 new = found(a, theta_k, z_half, tau_theta)
                 residual = tilde(a).T @ (tilde(a) @ new - z_half) + (new - theta_k) / tau_theta
                 yield claim(f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}: gradient of (11) vanishes",
-                            residual, np.zeros_like(theta_k), 1e-11,
+                            residual, np.zeros_like(theta_k), max(1e-11, 1e-13 / tau_theta),  # of θ, rounded
                             look="put your θ into the gradient of (11): its two terms must cancel")
 
     def mistakes(found):
