@@ -2387,7 +2387,10 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "5.1": [("np.linalg.solve(matrix, right)",
              "theta_k - np.linalg.solve(matrix, a_tilde.T @ (a_tilde @ theta_k - z_half))"),
             ("np.linalg.solve(matrix, right)",
-             "np.linalg.solve(tau_theta * matrix, tau_theta * a_tilde.T @ z_half + theta_k)")],
+             "np.linalg.solve(tau_theta * matrix, tau_theta * a_tilde.T @ z_half + theta_k)"),
+            ("np.linalg.solve(matrix, right)",
+             "np.linalg.lstsq(np.vstack([a_tilde, np.eye(len(theta_k)) / tau_theta**0.5]),\n"
+             "                           np.vstack([z_half, theta_k / tau_theta**0.5]), rcond=None)[0]")],
     "5.2": [("a @ a.T + 1", "np.hstack([a, np.ones((len(a), 1))]) @ np.hstack([a, np.ones((len(a), 1))]).T")],
     "5.3": [("2 * np.sqrt(largest * least) / (largest + least)",
              "2 / (np.sqrt(largest / least) + np.sqrt(least / largest))")],
