@@ -890,6 +890,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    low, high = 0.0, 1e-3", "    return 1 / np.linalg.norm(B, 2)\n    low, high = 0.0, 1e-3", ""),
         ("    return low", "    return np.nan", "finite number"),
         ("    while not grows(high):\n        low, high = high, 2 * high", "    high = 1.0", "double that"),
+        ("    low, high = 0.0, 1e-3", "    low, high = 1e-2, 2e-2", "begin above it"),
         ("x = np.ones(B.shape[1])", "x = np.ones(3)", "as many components"),
         ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
          "                return True\n        return False",
