@@ -1504,6 +1504,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    low, high = f.range", "    f = ml.Tanh()\n    low, high = f.range", "always that of tanh"),
         ("    return np.min(room[moving] / abs(g[moving]))",
          "    return 0.01 * np.ceil(100 * np.min(room[moving] / abs(g[moving])))", "a little too large"),
+        ("    return np.min(room[moving] / abs(g[moving]))",
+         "    return 0.1 * np.floor(10 * np.min(room[moving] / abs(g[moving])))", "a multiple of 0.1"),
         ("np.where(g < 0, high - a, a - low)", "np.where(g > 0, high - a, a - low)", "sign"),
         ("np.where(g < 0, high - a, a - low)", "high - a", "lower border"),
         ("np.min(", "np.max(", "most room"),
@@ -2398,7 +2400,8 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "5.4": [("40, 5, 1e10", "100, 3, 1e12"), ("40, 5, 1e10", "60.0, 10, 1e11")],
     "7.1": [("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
              "tau * np.linalg.norm(np.concatenate([x.ravel() for x in d])) / "
-             "np.linalg.norm(np.concatenate([x.ravel() for x in g]))")],
+             "np.linalg.norm(np.concatenate([x.ravel() for x in g]))"),
+            ("np.sum(part ** 2) for part in d", "np.linalg.norm(part, 'fro') ** 2 for part in d")],
     "7.2": [("(losses <= level).all(axis=0)", "np.max(losses, axis=0) <= level"),
             ("taus[i], taus[j], np.log10(taus[j] / taus[i])",
              "np.array([taus[i], taus[j], np.log10(taus[j]) - np.log10(taus[i])])")],

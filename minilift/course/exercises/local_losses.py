@@ -623,6 +623,9 @@ def largest_gamma(answer, seed):
         yield np.isfinite(found).all() and same(found, np.round(found), 0), \
             "a whole number for every layer: is it an index, the place of the least and not its value, or " \
             "a search in whole steps?"
+        tenths = 10 * np.array(found)
+        yield np.isfinite(found).all() and same(tenths, np.round(tenths)), \
+            "a multiple of 0.1 for every layer: is it searched for in steps? The room over |g| gives it exactly"
         exact = [library_largest_gamma(*layer) for layer in moving]
         yield (all(same(*pair, 1e-6) for pair in [*zip(found, exact)][:-1]) and not same(found[-1], exact[-1], 1e-6),
                "right but where ReLU's z is large: its upper border is ∞; is it cut off?")

@@ -103,7 +103,7 @@ def effective_step(answer, seed):
     """Exercise 7.1: the length of a step in units of the gradient's, over all parameters at once."""
     rng = np.random.default_rng(seed)
     g, d = ([rng.normal(size=(3, 4)), 5 * rng.normal(size=(5, 2)), 2 * rng.normal(size=(3, 3))] for _ in range(2))
-    tau, cut = 0.3, [[row for part in parts for row in part] for parts in (d, g)]
+    tau, cut = 0.3, [[row[None] for part in parts for row in part] for parts in (d, g)]
 
     def claims(step):
         yield claim("for d = ∇J it is τ itself", step(tau, g, g), tau, look="is τ in it, and the ratio 1?")
