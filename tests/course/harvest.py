@@ -1506,6 +1506,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "    return 0.01 * np.ceil(100 * np.min(room[moving] / abs(g[moving])))", "a little too large"),
         ("    return np.min(room[moving] / abs(g[moving]))",
          "    return 0.1 * np.floor(10 * np.min(room[moving] / abs(g[moving])))", "a multiple of 0.1"),
+        ("np.min(room[moving] / abs(g[moving]))",
+         "min(np.min(room[side] / abs(g[side])) for side in (g < 0, g > 0))", "where no g is above 0"),
         ("np.where(g < 0, high - a, a - low)", "np.where(g > 0, high - a, a - low)", "sign"),
         ("np.where(g < 0, high - a, a - low)", "high - a", "lower border"),
         ("np.min(", "np.max(", "most room"),

@@ -589,7 +589,8 @@ def largest_gamma(answer, seed):
     layers = gamma_layers(rng)
     while not told_apart(layers):
         layers = gamma_layers(rng)
-    faint = (*layers[0][:2], 1e-6 * layers[0][2])
+    f, z, g = layers[0]
+    faint, upwards = (f, z, 1e-6 * g), (f, z, -abs(g))
 
     def outside(f, z, g, gamma):
         """Return by how much the moving targets leave the range; below 0: by how much all stay inside."""
@@ -603,14 +604,25 @@ def largest_gamma(answer, seed):
                         look="too large: is it the least over all entries, of the room over |g| of one and the same "
                         "entry?" if excess > 0 else
                         "too small: no target has reached its border yet; what divides the room, and of which entry?")
-        yield claim("the same, a signal a million times smaller", outside(*faint, float(largest(*faint))), 0.0, 1e-9)
+        for text, layer in (("a signal a million times smaller", faint), ("no g above 0", upwards)):
+            yield claim(f"the same, {text}", outside(*layer, float(largest(*layer))), 0.0, 1e-9)
+
+    def refuses(largest, layer):
+        """Return whether an answer raises an error at a layer."""
+        try:
+            return bool(np.isnan(largest(*layer)))
+        except ValueError:
+            return True
 
     def mistakes(largest):
         yield takes_entries(largest, *layers[0]), ENTRIES
         yield any(np.shape(largest(*layer)) != () for layer in layers), \
             "one number is asked for: the least over all entries"
-        yield (all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in layers),
-               "right for signals of size 1, not for smaller ones, whose γ is larger: does a search end at a fixed γ?")
+        right = all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in layers)
+        yield right and refuses(largest, upwards), \
+            "right but where no g is above 0: there no target goes down, and of none there is no least"
+        yield right, \
+            "right for signals of size 1, not for smaller ones, whose γ is larger: does a search end at a fixed γ?"
         moving = [(f, z, np.where(g == 0, -1e-3, g)) for f, z, g in layers]
         yield from slips(lambda *layer: float(largest(*layer)), layers, WRONG_GAMMAS)
         yield (all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in moving),
