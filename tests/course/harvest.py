@@ -206,6 +206,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    return", "    u = a\n    for _ in range(20):\n"
          "        u = u - 0.1 * ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return",
          "runs away"),
+        ("    return", "    u = a\n    for _ in range(20000):\n"
+         "        u = u - 0.1 * ((u @ W + b - Y) @ W.T / len(Y) + (u - a) / tau)\n    return u\n    return",
+         "wrong for 0.001"),
     ],
     "6.1": [
         ("alpha * b", "np.round(alpha, 4) * b", "nearly the best lengths"),
@@ -239,7 +242,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "r, p and b are one array"),
         ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-3:\n            break\n",
          "does the loop end when r is small"),
-        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-12)  #", "in 'k = 6, a small signal"),
+        ("        r = r_new\n", "        r = r_new\n        if np.linalg.norm(r) < 1e-6:\n            break\n",
+         "does the loop end when r is small"),
+        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-12)  #", "is a number added"),
         ("        alpha = np.sum(r * r, axis=0) / np.sum(p * Mp, axis=0)  # (6.3)\n        d = d + alpha * p\n        "
          "r_new = r - alpha * Mp\n        gamma = np.sum(r_new * r_new, axis=0) / np.sum(r * r, axis=0)",
          "        alpha = np.linalg.norm(r, axis=0) / np.sum(p * Mp, axis=0)\n        d = d + alpha * p\n        "
@@ -311,7 +316,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "            break\n", "the loop ends before"),
         ("np.ones((len(a), 1))])\n    b = a_tilde.T @ g", "np.ones((len(a), 1))]).astype(np.float32)\n"
          "    b = a_tilde.T @ g.astype(np.float32)", "type float32"),
-        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-8)  #", "is a small number added"),
+        ("np.sum(p * Mp, axis=0)  #", "(np.sum(p * Mp, axis=0) + 1e-8)  #", "is a number added"),
         ("        Mp =", "        if np.linalg.norm(r) < 0.1 * np.linalg.norm(b):\n            break\n        Mp =",
          "the loop ends before"),
     ],
@@ -321,7 +326,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
          "        alpha = size / np.sum(P * MP, axis=0)\n        U, R = U + alpha * P, R - alpha * MP\n"
          "        P = R + np.sum(R * R, axis=0) / size * P\n    return U\n", "the start, and the inner products"),
         ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-8)", "is a number added to a denominator"),
-        ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-12)", "k = 5, a small signal"),
+        ("np.sum(KP * MP, axis=0)", "(np.sum(KP * MP, axis=0) + 1e-12)", "is a number added"),
+        ("        KP = K @ P", "        if np.linalg.norm(R) < 1e-6:\n            break\n        KP = K @ P",
+         "when r is small"),
         ("        P = R +", "        if np.linalg.norm(R) < 1e-3:\n            break\n        P = R +",
          "when r is small"),
         ("np.sum(KP * MP, axis=0)", "np.sum(KP * MP)", "⟨p, Mp⟩ is summed over all units"),
@@ -883,6 +890,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    low, high = 0.0, 1e-3", "    return 1 / np.linalg.norm(B, 2)\n    low, high = 0.0, 1e-3", ""),
         ("    return low", "    return np.nan", "finite number"),
         ("    while not grows(high):\n        low, high = high, 2 * high", "    high = 1.0", "double that"),
+        ("    low, high = 0.0, 1e-3", "    low, high = 1e-2, 2e-2", "begin above it"),
         ("x = np.ones(B.shape[1])", "x = np.ones(3)", "as many components"),
         ("range(3000):\n            x = x - tau * B.T @ (B @ x)\n            if np.linalg.norm(x) > 1e6:\n"
          "                return True\n        return False",
@@ -998,6 +1006,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("low, high = v - tau, v + tau", "low, high = 0 * v, 1 * v", "between 0 and v"),
         ("    return middle", "    return (v - middle) / tau", "this is the slope at u"),
         ("low, high = v - tau, v + tau", "low, high = 0 * v - 100, 0 * v + 100", "wrong at 300"),
+        ("    return middle", "    for _ in range(10000):\n        slope = 1 / (1 + np.exp(-middle)) - y\n"
+         "        middle = middle - 0.1 * (slope + (middle - v) / tau)\n    return middle", "wrong for 0.01"),
         ("low, high = v - tau, v + tau", "low, high = v - tau / 2, v + tau / 2", "its distance is up to τ"),
         ("tau * (1 /", "tau / 2 * (1 /", "a factor ½"),
         ("tau * (1 /", "tau**2 * (1 /", "not τ²"),
@@ -1136,6 +1146,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l].sum() - right[l].sum()) > 1e-9", "two units"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[0, 0] > 1e-9", "two units"),
         ("teach.gap(suspicious[l], right[l]) > 1e-9", "abs(suspicious[l] - right[l])[-1].max() > 1e-9", "two units"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(suspicious[l] - right[l]).max() > 1e-9", "its size counts"),
+        ("teach.gap(suspicious[l], right[l]) > 1e-9", "(right[l] - suspicious[l] > 1e-9).any()", "its size counts"),
     ],
     "3.5": [
         ("gradient[::-1].copy()", "gradient.copy()", "should be wrong"),
@@ -1180,6 +1192,8 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("solve(matrix, right)", "solve(matrix, right)[:-1]", "the row of the bias is missing"),
         ("a_tilde.T @ z_half", "a_tilde.T @ (a_tilde @ theta_k)", "θ_k comes back"),
         ("solve(matrix, right)", "solve(matrix, right).round(4)", "rounded"),
+        ("    return np.linalg.solve(matrix, right)", "    for _ in range(5000):\n"
+         "        theta_k = theta_k - 0.01 * (matrix @ theta_k - right)\n    return theta_k", "wrong for 0.001"),
         ("np.linalg.solve(matrix, right)", "(1 / matrix) @ right", "entry by entry"),
         ("solve(matrix, right)", "solve(a_tilde @ a_tilde.T + np.eye(len(a)) / tau_theta, z_half)", "ããᵀ stands where"),
     ],
@@ -1247,6 +1261,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
     "7.1": [
         ("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
          "tau * max(map(np.linalg.norm, d)) / max(map(np.linalg.norm, g))", "cut into more arrays"),
+        ("(np.sum(part ** 2) for part in d)", "(np.sum(part ** 2) for part in d[:3])", "cut into more arrays"),
         ("return tau * ", "return ", "τ is missing"),
         ("np.sqrt(squared / sum(np.sum(part ** 2) for part in g))", "squared / sum(np.sum(part ** 2) for part in g)",
          "squared lengths"),
@@ -1307,6 +1322,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("(losses <= level).all(axis=0)", "np.nanmean(losses, axis=0) <= level", "of those that are left"),
         ("(losses <= level).all(axis=0)", "losses.mean(axis=0) + losses.std(axis=0) <= level", "mean or the median"),
         ("(losses <= level).all(axis=0)", "losses[0] <= level", "the run of the first seed alone"),
+        ("(losses <= level).all(axis=0)", "(losses[:3] <= level).all(axis=0)", "any number of rows"),
         ("    i, j = max(runs, key=lambda run: run[1] - run[0])",
          "    own = [max(((i, j) for i in range(len(taus)) for j in range(i, len(taus))\n"
          "                if (row[i:j + 1] <= level).all()), key=lambda run: run[1] - run[0]) for row in losses]\n"
@@ -1364,6 +1380,9 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ('windows["BackProp"][1] / beyond[0]', 'windows["ProxProp exact"][1] / windows["BackProp"][1]', "upside down"),
     ],
     "8.1": [
+        ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
+         "        slope = a_tilde.T @ (a_tilde @ theta - target)\n        if np.linalg.norm(slope) < 1e-3:\n"
+         "            break\n        theta = theta - rate * slope", "where the slope is small"),
         ("        theta = theta - rate * a_tilde.T @ (a_tilde @ theta - target)",
          "        residual = a_tilde @ theta - target\n"
          "        theta = theta - rate * a_tilde.T @ residual / np.linalg.norm(residual)", "norm of its residual"),
@@ -1485,6 +1504,10 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("    low, high = f.range", "    f = ml.Tanh()\n    low, high = f.range", "always that of tanh"),
         ("    return np.min(room[moving] / abs(g[moving]))",
          "    return 0.01 * np.ceil(100 * np.min(room[moving] / abs(g[moving])))", "a little too large"),
+        ("    return np.min(room[moving] / abs(g[moving]))",
+         "    return 0.1 * np.floor(10 * np.min(room[moving] / abs(g[moving])))", "a multiple of 0.1"),
+        ("np.min(room[moving] / abs(g[moving]))",
+         "min(np.min(room[side] / abs(g[side])) for side in (g < 0, g > 0))", "where no g is above 0"),
         ("np.where(g < 0, high - a, a - low)", "np.where(g > 0, high - a, a - low)", "sign"),
         ("np.where(g < 0, high - a, a - low)", "high - a", "lower border"),
         ("np.min(", "np.max(", "most room"),
@@ -1519,6 +1542,7 @@ WRONG: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(g < 0, high - a, a - low)", "abs(a)", "f(z) to 0"),
         ("np.min(room[moving] / abs(g[moving]))", "np.min(a[moving] / g[moving])", "f(z) to 0, with its sign"),
         ("high - a, a - low", "high, a - low", "the room up is counted from f(z)"),
+        ("np.min(room[moving] / abs(g[moving]))", "min(1e4, np.min(room[moving] / abs(g[moving])))", "at a fixed γ"),
     ],
     "10.1": [
         ("    return np.einsum(\"nkp,nkq->pq\", jac, curvature @ jac)",
@@ -2368,14 +2392,18 @@ RIGHT: dict[str, list[tuple[str, str]]] = {
     "5.1": [("np.linalg.solve(matrix, right)",
              "theta_k - np.linalg.solve(matrix, a_tilde.T @ (a_tilde @ theta_k - z_half))"),
             ("np.linalg.solve(matrix, right)",
-             "np.linalg.solve(tau_theta * matrix, tau_theta * a_tilde.T @ z_half + theta_k)")],
+             "np.linalg.solve(tau_theta * matrix, tau_theta * a_tilde.T @ z_half + theta_k)"),
+            ("np.linalg.solve(matrix, right)",
+             "np.linalg.lstsq(np.vstack([a_tilde, np.eye(len(theta_k)) / tau_theta**0.5]),\n"
+             "                           np.vstack([z_half, theta_k / tau_theta**0.5]), rcond=None)[0]")],
     "5.2": [("a @ a.T + 1", "np.hstack([a, np.ones((len(a), 1))]) @ np.hstack([a, np.ones((len(a), 1))]).T")],
     "5.3": [("2 * np.sqrt(largest * least) / (largest + least)",
              "2 / (np.sqrt(largest / least) + np.sqrt(least / largest))")],
     "5.4": [("40, 5, 1e10", "100, 3, 1e12"), ("40, 5, 1e10", "60.0, 10, 1e11")],
     "7.1": [("tau * np.sqrt(squared / sum(np.sum(part ** 2) for part in g))",
              "tau * np.linalg.norm(np.concatenate([x.ravel() for x in d])) / "
-             "np.linalg.norm(np.concatenate([x.ravel() for x in g]))")],
+             "np.linalg.norm(np.concatenate([x.ravel() for x in g]))"),
+            ("np.sum(part ** 2) for part in d", "np.linalg.norm(part, 'fro') ** 2 for part in d")],
     "7.2": [("(losses <= level).all(axis=0)", "np.max(losses, axis=0) <= level"),
             ("taus[i], taus[j], np.log10(taus[j] / taus[i])",
              "np.array([taus[i], taus[j], np.log10(taus[j]) - np.log10(taus[i])])")],

@@ -338,33 +338,32 @@ teach.reveal(prediction, away, "Factors (1.9) will say why.", in_order=False)
 # upper edge means that the explicit path has left the picture; at $\tau L = 100$ its first step does.
 
 # %%
+def within(points):
+    """Return a path up to where it leaves the picture."""
+    outside = np.abs(points - [-0.6, 0.6]).max(axis=1) > 2
+    return points[np.cumsum(outside) == 0]
+
+
+# %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.7), sharex=True, sharey=True)
 curve = np.array([flow(t) for t in np.linspace(0, 12, 400)])
+side = np.linspace(-2, 2, 80)
 for ax, s in zip(axes, step_sizes):
-    teach.contours(ax, J, np.linspace(-2.6, 1.4, 80),
-                   np.linspace(-1.4, 2.6, 80))
-    ax.plot(*curve.T, **teach.method_style("exact")
-            | {"label": "gradient flow"})
-    for name in ("explicit", "implicit"):
-        points = paths[s][name]
-        outside = np.abs(points - [-0.6, 0.6]).max(axis=1) > 2
-        # up to where the path leaves the picture
-        inside = np.cumsum(outside) == 0
-        # open circles, where both kinds meet
-        wide = {"ms": 7, "fillstyle": "none"} if name == "explicit" else {}
-        ax.plot(*points[inside].T, **teach.method_style(name) | wide)
-        if not inside.all():
-            last = points[inside][-1]
-            ax.plot(last[0], 2.6, "x", color=teach.METHODS[name][0], ms=9,
-                    mew=2, clip_on=False)
-    final = [J(paths[s][name][-1]) for name in ("explicit", "implicit")]
-    ax.set_title(f"τL = {s:g}\nJ after 16 steps: explicit "
-                 f"{final[0]:.2g},\nimplicit {final[1]:.2g}")
+    teach.contours(ax, J, side - 0.6, side + 0.6)
+    ax.plot(*curve.T, "--", color=teach.COLORS["grey"], label="gradient flow")
+    # open circles, where both kinds meet
+    for name, size, fill in (("explicit", 7, "none"), ("implicit", 4, "full")):
+        points = within(paths[s][name])
+        ax.plot(*points.T, **teach.method_style(name), ms=size, fillstyle=fill)
+        if len(points) < len(paths[s][name]):
+            ax.plot(points[-1, 0], 2.6, "kx", ms=9, mew=2, clip_on=False)
+    ends = [f"{name}: {J(points[-1]):.2g}" for name, points in paths[s].items()]
+    ax.set_title("\n".join([f"τL = {s:g}", *ends]), pad=10)
     ax.set_xlabel("x₁")
 axes[0].set_ylabel("x₂")
-fig.suptitle("×: explicit steps have left the picture", x=0.99, ha="right",
-             fontsize=9, color=teach.METHODS["explicit"][0])
 axes[0].legend(loc="lower left")
+fig.suptitle("J after 16 steps.  ×: explicit steps have left the picture",
+             fontsize=9)
 teach.show(fig, "Four panels over the contours of J. Explicit steps follow the "
            "flow at τL = 0.5, zigzag across the valley at 1.9, leave the "
            "picture (cross) at 2.1 and at 100. Implicit steps approach the "

@@ -5,7 +5,7 @@
 # look at the function that such a step descends.
 #
 # **Afterwards you can**
-# 1. compute a prox by brute force, and check a formula against it (Exercise 2.1);
+# 1. compute a prox by brute force, to check formulas against (Exercise 2.1);
 # 2. derive a prox from its optimality condition, kinks included (Exercise 2.2);
 # 3. compute the prox of a loss by iteration, where no formula is at hand (Exercise 2.3);
 # 4. make a prox jump, and say for which $\tau$ it cannot (Exercise 2.4);
@@ -519,8 +519,7 @@ for ax, tau in zip(axes, ends):
         wide = name == "implicit"  # broad lines, open squares: both are seen
         for start, stop in zip(starts, end):
             # the share of the way at which it leaves the picture
-            edge = ((9 - np.sign(stop - start) * start)
-                    / np.abs(stop - start)).min()
+            edge = ((9 * np.sign(stop - start) - start) / (stop - start)).min()
             last = start + min(1, edge) * (stop - start)
             ax.plot(*np.array([start, last]).T, color=color,
                     linewidth=4 if wide else 1.1, alpha=0.4 if wide else 1)

@@ -420,7 +420,7 @@ best_step = None  # 1e-2, 1e-5 or 1e-8
 # %%
 errors = {h: abs(central(h) - slope) for h in (1e-2, 1e-5, 1e-8)}
 teach.reveal(best_step, min(errors, key=errors.get),
-             "But for constants, h² and ε/h are equal at h = ε^(1/3).")
+             "Up to constants, h² and ε/h are equal at h = ε^(1/3).")
 
 # %% [markdown]
 # Now take the same quotient with the network and each sample's loss in float32 (the sum over samples and the quotient
@@ -455,29 +455,31 @@ ways = {"forward, float64 (3.8)": (forward_quotient, "purple", ":"),
         "central, float64 (3.7)": (central, "blue", "-"),
         "central, float32 (3.7)": (central32, "vermillion", "--"),
         "complex step (3.9)": (complex_step, "green", "-.")}
+# an error of 0 is drawn at 1e-17
+along_t = {name: [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
+           for name, (way, *_) in ways.items()}
+least = [min(along_t[f"central, {kind} (3.7)"])
+         for kind in ("float64", "float32")]
+
+# %%
 fig, ax = plt.subplots(figsize=(9, 4))
-least = {}
-for name, (way, color, line) in ways.items():
-    # an error of 0 is drawn at 1e-17
-    error = [max(abs(way(h) - slope) / abs(slope), 1e-17) for h in steps]
-    ax.plot(steps, error, line, color=teach.COLORS[color], label=name)
-    least[name] = min(error)
+for name, (_, color, line) in ways.items():
+    ax.plot(steps, along_t[name], line, color=teach.COLORS[color], label=name)
     if "complex" not in name:
-        ax.plot(steps[np.argmin(error)], least[name], "o", ms=9,
-                fillstyle="none", color=teach.COLORS[color])
-ax.plot([], [], "o", ms=9, fillstyle="none", color="black", label="least error")
-grey = {"color": teach.COLORS["grey"], "linewidth": 0.8}
-for label, h, height in (("∝ 1/h", 1e-13, 4e-6), ("∝ h", 3e-7, 2e-3),
-                         ("∝ h²", 2e-5, 2e-11)):
+        k = np.argmin(along_t[name])
+        ax.plot(steps[k], along_t[name][k], "o", ms=9, fillstyle="none",
+                color=teach.COLORS[color])
+ax.plot([], [], "ko", ms=9, fillstyle="none", label="least error")
+guides = (("∝ 1/h", 1e-13, 4e-6, steps[:40], 1e-16 / steps[:40]),
+          ("∝ h", 3e-7, 2e-3, steps[26:], 200 * steps[26:]),
+          ("∝ h²", 2e-5, 2e-11, steps[28:], 1.5 * steps[28:] ** 2))
+for label, h, height, span, guide in guides:
+    ax.plot(span, guide, color=teach.COLORS["grey"], linewidth=0.8)
     ax.text(h, height, label, fontsize=9, color=teach.COLORS["grey"])
-ax.plot(steps[28:], 1.5 * steps[28:] ** 2, **grey)
-ax.plot(steps[26:], 200 * steps[26:], **grey)
-ax.plot(steps[:40], 1e-16 / steps[:40], **grey)
-ax.set(xscale="log", yscale="log", xlabel="step h",
-       ylabel="relative error of the slope", ylim=(1e-17, 1e7),
-       title="one direction, seed 0; least error of (3.7): "
-             f"{least['central, float64 (3.7)']:.0e} in float64, "
-             f"{least['central, float32 (3.7)']:.0e} in float32")
+ax.set(xscale="log", yscale="log", xlabel="step h", ylim=(1e-17, 1e7),
+       ylabel="relative error of the slope",
+       title="one direction, seed 0; least error of (3.7): {:.0e} in float64, "
+             "{:.0e} in float32".format(*least))
 ax.legend(ncols=3, loc="upper right")
 teach.show(fig, "The V-curve: the error of central differences falls with h² "
            "below h = 0.03, to 3e-10 at 3e-6, then rises about like 1/h; the "

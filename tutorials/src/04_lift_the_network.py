@@ -500,20 +500,17 @@ teach.reveal(prediction, change,
 # %%
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(9, 5.6), sharex=True,
                                   height_ratios=[1, 2])
-top.plot([terms[0] for terms in history], "-o", color="black",
-         label="loss term of E")
-for value, line, label in ((J, ":", "J before the sweep"),
-                           (J_new, "--", "J at the new θ")):
-    top.axhline(value, color=teach.COLORS["vermillion"], linestyle=line,
-                label=label)
+top.plot([terms[0] for terms in history], "ko-", label="loss term of E")
+red = teach.COLORS["vermillion"]
+top.axhline(J, color=red, linestyle=":", label="J before the sweep")
+top.axhline(J_new, color=red, linestyle="--", label="J at the new θ")
 top.set(ylabel="loss", title="One sweep, τ = 0.1: the terms of E")
 top.legend(loc="center right", ncols=3)
-for l, color, marker in ((3, "orange", "o"), (2, "green", "s"),
-                         (1, "blue", "^")):
+for l, color, marker in zip((3, 2, 1), ("orange", "green", "blue"), "os^"):
     for which, line, name in ((1, "--", "σ(z) − a"), (2, "-", "φ − z")):
-        values = np.array([terms[which][l - 1] for terms in history])
-        bottom.plot(np.where(values > 0, values, np.nan), line, marker=marker,
-                    color=teach.COLORS[color], label=f"{name}, l = {l}")
+        values = [terms[which][l - 1] or np.nan for terms in history]  # no gap
+        bottom.plot(values, line, marker=marker, color=teach.COLORS[color],
+                    label=f"{name}, l = {l}")
 bottom.annotate(f"the step in θ₃ multiplies\nits own term by {raised[3]:.0f}",
                 (k - 0.5, np.sqrt(before * after)), (k - 3.8, 0.2),
                 arrowprops={"arrowstyle": "-", "color": teach.COLORS["grey"]})
@@ -522,11 +519,10 @@ bottom.set(yscale="log", ylabel="penalty terms",
 bottom.set_xticks(range(len(history)),
                   ["forward\npass"] + [f"${kind}_{l}$" for kind, l in order])
 bottom.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-teach.show(fig,
-           "Terms of the energy along one sweep. The loss term falls in the "
-           "first two steps and then stays. The gaps that a and z open are "
-           "passed on and down and cost less than 0.001 each; each step in "
-           "a hidden theta raises the term of its own map 680 times or more.")
+teach.show(fig, "Terms of the energy along one sweep. The loss term falls in "
+           "the first two steps and then stays. The gaps that a and z open are "
+           "passed on and down and cost less than 0.001 each; each step in a "
+           "hidden theta raises the term of its own map 680 times or more.")
 
 # %% [markdown]
 # The signal is handed down: $a_3$ opens a gap, $z_3$ takes it over, then $a_2$, and so on. And each explicit step in a

@@ -345,9 +345,10 @@ taus = np.logspace(-5, 8, 53)
 cosines = {l: np.array([cosine(gradient[l], filtered(l, t)) for t in taus])
            for l in (1, 2)}
 last = cosines[2][-1]
+limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])  # (5.6)
 answer = "b" if last < 0 else "a" if last < 1e-3 else "c"
-teach.reveal(prediction, answer, f"The cosine ends at {last:.3f}, that of "
-             "the pseudo-inverse's step (5.6).")
+teach.reveal(prediction, answer, f"The cosine ends at {last:.3f}, that of the "
+             f"least-squares fit (5.6) is {limit:.3f}.")
 
 # %% [markdown]
 # Is that so for other networks and batches?
@@ -371,6 +372,10 @@ for seed in (SEED, SEED + 1, SEED + 2):
 # To see the turn, take one weight and the bias of one unit: they span a plane.
 
 # %%
+def misfit(changes):
+    return 0.5 * np.sum((changes @ one.T - signal) ** 2, axis=1)
+
+
 one = np.hstack([a[1][:, [4]], np.ones((N, 1))])
 signal = -g[2][:, 3] / np.linalg.norm(g[2][:, 3])  # z^1/2 − z, scaled
 path = np.array([np.linalg.solve(one.T @ one + np.eye(2) / t, one.T @ signal)
@@ -384,29 +389,24 @@ print(f"cosine to the gradient ray: first move {cosine(path[0], ray):.4f}, "
 # cosine for the whole of $\theta_1$ and $\theta_2$.
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3),
-                                  width_ratios=[1.1, 1])
-blue, reach = teach.METHODS["ProxProp exact"][0], 0.75 * np.abs(path).max()
-x_mid, y_mid = path[-1] / 2
-teach.contours(left, lambda p: 0.5 * np.sum((p @ one.T - signal) ** 2, axis=1),
-               np.linspace(x_mid - reach, x_mid + reach, 90),
-               np.linspace(y_mid - reach, y_mid + reach, 90))
-left.plot(*np.outer(ray, [0, reach / 2]), color="black", label="gradient ray")
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3))
+blue = teach.METHODS["ProxProp exact"][0]
+side = 0.75 * np.abs(path).max() * np.linspace(-1, 1, 90)
+teach.contours(left, misfit, *(side + middle for middle in path[-1] / 2))
+left.plot(*np.outer(ray, [0, side[-1] / 2]), "k", label="gradient ray")
 left.plot(*path.T, color=blue, label=r"new $\theta$, squares: $\tau_\theta$")
 for t in (0.1, 0.3, 1.0, 1e8):
     point = path[np.argmin(abs(np.log(taus / t)))]
     left.plot(*point, "s", color=blue)
     left.annotate(f"{t:g}" if t < 1e8 else "least squares", point, (0, 6),
                   textcoords="offset points", ha="center", fontsize=8)
-left.plot(0, 0, "o", color="black")
+left.plot(0, 0, "ko")
 left.set(xlabel="change of the weight", ylabel="change of the bias",
          title="from gradient to fit, over contours of the fit")
 left.legend(loc="lower left")
 for l, line in ((1, "-"), (2, "--")):
     right.plot(taus, cosines[l], line, color=blue, label=f"map {l}")
-limit = cosine(gradient[2], np.linalg.pinv(a_tilde[2]) @ g[2])
-right.axhline(limit, color=teach.COLORS["grey"], ls=":",
-              label="least squares (5.6), map 2")
+right.axhline(limit, color=teach.COLORS["grey"], ls=":", label="fit of map 2")
 right.set(xscale="log", xlabel=r"$\tau_\theta$", ylabel="cosine of d and ∇J",
           ylim=(0, 1.02), title="cosine to ∇J: from 1 to that of the fit")
 right.legend()
@@ -593,21 +593,28 @@ teach.show(fig, "J along the four directions, only hidden maps moved; all "
 # Repeat this for three seeds:
 
 # %%
-found, at = {name: [] for name in choices}, {name: [] for name in choices}
-for seed in (SEED, SEED + 1, SEED + 2):
+def along(name, seed, maps=2):
+    """Return J at all lengths along −d of the first maps, and ‖d‖."""
     other, X_s, y_s = drawn(seed)
-    for name in choices:
-        method = (ml.BackProp() if name == "BackProp"
-                  else ml.ProxProp(float(name.split()[-1])))
-        d = method.direction(other, X_s, y_s)[1]
-        moved = ([None, other.theta[1] - t * d[0], other.theta[2] - t * d[1],
-                  other.theta[3]] for t in lengths)
-        values = [other.loss_function.value(
-            other.forward(X_s, theta=new).z[3], y_s) for new in moved]
-        found[name].append(min(values))
-        size = np.sqrt(np.linalg.norm(d[0]) ** 2 + np.linalg.norm(d[1]) ** 2)
-        at[name].append(lengths[np.argmin(values)] * np.array([1, size]))
-print(f"lowest J for the seeds {SEED}, {SEED + 1}, {SEED + 2}, and its median:")
+    method = (ml.BackProp() if name == "BackProp"
+              else ml.ProxProp(float(name.split()[-1])))
+    d, values = method.direction(other, X_s, y_s)[1][:maps], []
+    for t in lengths:
+        moved = [part - t * each for part, each in zip(other.parameters, d)]
+        new = [None, *moved, *other.parameters[maps:]]
+        values.append(other.loss_function.value(
+            other.forward(X_s, theta=new).z[3], y_s))
+    return np.array(values), np.sqrt(sum(np.sum(each**2) for each in d))
+
+
+# %%
+found, at, seeds = {}, {}, (SEED, SEED + 1, SEED + 2)
+for name in choices:
+    three = [along(name, seed) for seed in seeds]
+    found[name] = [values.min() for values, _ in three]
+    at[name] = [lengths[values.argmin()] * np.array([1, size])
+                for values, size in three]
+print(f"lowest J for the seeds {seeds}, and its median:")
 for name, values in found.items():
     print(f"{name:<10}", *(f"{value:.2f} " for value in values),
           f" median {np.median(values):.2f}")
@@ -625,20 +632,11 @@ print("τ_θ = 1 over BackProp, at the lowest J: τ",
 # 1, 100 for seed 2). And if $\theta_3$ moves too, with the explicit step that all four share?
 
 # %%
-whole = {}
-print(f"all maps moved, lowest J for the seeds {SEED}, {SEED + 1}, {SEED + 2}:")
-for name in choices:
-    method = (ml.BackProp() if name == "BackProp"
-              else ml.ProxProp(float(name.split()[-1])))
-    whole[name] = []
-    for seed in (SEED, SEED + 1, SEED + 2):
-        other, X_s, y_s = drawn(seed)
-        d = method.direction(other, X_s, y_s)[1]
-        moved = ([None, *(part - t * each for part, each
-                          in zip(other.parameters, d))] for t in lengths)
-        whole[name].append(min(other.loss_function.value(
-            other.forward(X_s, theta=new).z[3], y_s) for new in moved))
-    print(f"{name:<10}", *(f"{value:.2f} " for value in whole[name]))
+whole = {name: [along(name, seed, maps=3)[0].min() for seed in seeds]
+         for name in choices}
+print(f"all maps moved, lowest J for the seeds {seeds}:")
+for name, values in whole.items():
+    print(f"{name:<10}", *(f"{value:.2f} " for value in values))
 
 # %% [markdown]
 # Much less remains: for seed 1 BackProp reaches the lowest $J$. Notebook 07 compares step sizes in training.

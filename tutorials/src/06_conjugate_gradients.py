@@ -456,17 +456,13 @@ for k, largest in crossed.items():
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(11, 3.8), sharey=True)
 for ax, tau_theta in zip(axes, taus):
-    all_of_it, apart = bounds[tau_theta]
-    ax.plot(counts, all_of_it, ":", color=teach.COLORS["grey"],
-            label="Chebyshev (6.6)")
-    ax.plot(counts, apart, "--", color=teach.COLORS["grey"],
-            label="one apart (6.7)")
-    ax.plot(counts, errors[tau_theta], color=teach.COLORS["black"],
-            label="CG")
+    for bound, line, label in zip(bounds[tau_theta], (":", "--"),
+                                  ("Chebyshev (6.6)", "one apart (6.7)")):
+        ax.plot(counts, bound, line, color=teach.COLORS["grey"], label=label)
+    ax.plot(counts, errors[tau_theta], "k", label="CG")
     for k in (1, 3, 10):
-        style = teach.method_style(f"ProxProp cg{k}")
-        ax.plot(k, errors[tau_theta][k - 1], style["marker"],
-                color=teach.COLORS["black"], ms=7, label=f"cg{k}")
+        marker = teach.METHODS[f"ProxProp cg{k}"][2]
+        ax.plot(k, errors[tau_theta][k - 1], f"k{marker}", ms=7, label=f"cg{k}")
     ax.axvline(len(b), color=teach.COLORS["vermillion"], linewidth=0.9,
                label="k = n + 1")
     ax.set(yscale="log", ylim=(1e-16, 5), xlabel="steps k",
@@ -475,9 +471,8 @@ for ax, tau_theta in zip(axes, taus):
 axes[0].set_ylabel("relative error, norm of M")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
            ncols=7)
-teach.show(fig,
-           "Error of CG against the number of steps for four τ_θ, with two "
-           "bounds. At 0.05 ten steps go below 1e-8; at 100 and 10000 the "
+teach.show(fig, "Error of CG against the number of steps for four τ_θ, with "
+           "two bounds. At 0.05 ten steps go below 1e-8; at 100 and 10000 the "
            "curves are alike, 0.16 and 0.18 after ten steps, about 1e-3 and "
            "2e-3 at the line k = 31, where exact arithmetic would be done.")
 print("errors after ten steps:",
@@ -877,23 +872,19 @@ k, relative = np.arange(1, 21), {}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True)
 for ax, (title, (rows_, n, m)) in zip(axes, shapes.items()):
     backprop = 6 * rows_ * n * m
-    for name, color, line in (("matrix-free", "orange", "--"),
-                              ("sample", "blue", "-"),
-                              ("parameter", "green", "-.")):
-        cost = np.array([prices(rows_, n, m, int(steps))[name]
-                         for steps in k]) / backprop
-        size = {"sample": rows_, "parameter": n}.get(name)
+    for (name, price), size, (color, line, mark) in zip(
+            prices(rows_, n, m, k).items(), (0, rows_, n),
+            (("orange", "--", ""), ("blue", "-", "s"), ("green", "-.", "D"))):
+        cost = price / backprop
         ax.plot(k, cost, line, color=teach.COLORS[color],
                 label="CG, " + name.replace("parameter", "ãᵀã formed"))
         relative[title[:4], name] = cost
         if size:
-            ax.plot(0, cost[0] + size**3 / backprop,
-                    "s" if name == "sample" else "D", ms=7,
+            ax.plot(0, cost[0] + size**3 / backprop, mark, ms=7,
                     color=teach.COLORS[color],
                     label="exact, " + name.replace("parameter", "ãᵀã"))
-    ax.set(yscale="log", ylim=(0.05, 2e6),
+    ax.set(yscale="log", ylim=(0.05, 2e6), xticks=range(0, 21, 5),
            xlabel="CG steps k (0: exact solve)", title=title)
-    ax.set_xticks([0, 5, 10, 15, 20])
 axes[0].set_ylabel("extra cost / backprop")
 axes[0].legend()
 teach.show(fig, "Extra cost relative to backprop against the number of steps. "

@@ -344,36 +344,33 @@ teach.reveal(same_filter, nearest,
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.5), sharey=True)
-s = np.logspace(-4.5, 0, 300)  # eigenvalues in units of 1/α
-colors = ["black", "sky", "blue", "purple"]
+# eigenvalues in units of 1/α
+s, beyond = np.logspace(-4.5, 0, 300), np.linspace(0.02, 2.4, 300)
+grey, red, *colors = (teach.COLORS[name] for name in (
+    "grey", "vermillion", "black", "sky", "blue", "purple"))
 dashes = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1))]
 for T, color, dash in zip((1, 10, 100, 1000), colors, dashes):
-    style = {"color": teach.COLORS[color], "linestyle": dash}
-    axes[0].plot(s, local_filter(s, 1.0, T, 0.0), label=f"T = {T}", **style)
+    gain, style = local_filter(s, 1.0, T, 0.0), {"color": color, "ls": dash}
+    axes[0].plot(s, gain, label=f"T = {T}", **style)
     axes[1].plot(s, 1 / (s + 1 / T), label=f"η = {T} α", **style)
-    axes[1].plot(s, local_filter(s, 1.0, T, 0.0), linewidth=0.8,
-                 color=teach.COLORS["grey"])
+    axes[1].plot(s, gain, linewidth=0.8, color=grey)
 for ax in axes[:2]:
-    ax.plot(s, 1 / s, ":", color=teach.COLORS["grey"],
-            label="pseudo-inverse 1/s")
-    ax.plot(eigenvalues * rate, np.full(13, 0.5), "|", label="this layer",
-            color=teach.COLORS["vermillion"], ms=9)
+    ax.plot(s, 1 / s, ":", color=grey, label="pseudo-inverse 1/s")
+    ax.plot(eigenvalues * rate, np.full(13, 0.5), "|", color=red, ms=9,
+            label="this layer")
+    ax.set(xscale="log", yscale="log", ylim=(0.3, 2e4), xlabel="αs")
 axes[0].set(title="T steps, no regulariser (T = 1: BackProp)",
             ylabel="filter / α")
 axes[1].set(title="exact, regularised: the prox (grey: left)")
-beyond = np.linspace(0.02, 2.4, 300)
 for T, color, dash in zip((1, 11, 101), colors, dashes):
-    axes[2].plot(beyond, local_filter(beyond, 1.0, T, 0.0),
-                 color=teach.COLORS[color], linestyle=dash, label=f"T = {T}")
-axes[2].axvline(2, color=teach.COLORS["vermillion"], linestyle=":")
+    axes[2].plot(beyond, local_filter(beyond, 1.0, T, 0.0), color=color,
+                 ls=dash, label=f"T = {T}")
+axes[2].axvline(2, color=red, linestyle=":")
 axes[2].set(title="beyond αs = 2: failure", xlabel="αs (linear)")
-for ax in axes[:2]:
-    ax.set(xscale="log", yscale="log", ylim=(0.3, 2e4), xlabel="αs")
 for ax, place in zip(axes, ("upper right", "upper right", "upper center")):
     ax.legend(loc=place, fontsize=8)
-teach.show(fig,
-           "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s as "
-           "T grows; exact steps with η = Tα, with the left curves in grey "
+teach.show(fig, "Filters of T = 1, 10, 100, 1000 local steps rise towards 1/s "
+           "as T grows; exact steps with η = Tα, with the left curves in grey "
            "behind them, bend earlier. On the right, T = 1 stays level, while "
            "T = 11 and T = 101 exceed it beyond αs = 2 (dotted).")
 
@@ -665,7 +662,7 @@ for ax, (title, curve, targets) in zip(axes, panels):
                                          ("inside", "on the border",
                                           "outside")):
         ax.plot(s, curve(goal), line, color=teach.COLORS[color],
-                label=f"y = {goal:g}: {kind}")
+                label=f"y = {goal:g}: {kind}".replace("-", "−"))
     ax.set(title=title, xlabel="z",
            ylim=(-3.5, 6) if "matching" in title else (-0.1, 3))
     ax.legend(fontsize=8)

@@ -550,6 +550,7 @@ def find_fault(answer, seed):
     # those of a fault at some samples of two units: ∇θ_2 J keeps its bias row, its corners and its sum
     shown = np.outer(np.append(rng.normal(size=len(right[2]) - 1), 0), [0, 1, -1, 0, 0, 0])
     two_units = [*faulty[:2], right[2] + abs(right[2]).max() * shown, *right[3:]], right
+    one_sided = [([*faulty[:2], right[2] + sign * abs(right[2]).max(), *right[3:]], right) for sign in (1, -1)]
 
     def layer_of(find, lists):
         """Return the layer that an answer finds, 0 where it finds none."""
@@ -566,6 +567,8 @@ def find_fault(answer, seed):
             yield claim(f"{depth} maps, a fault in σ'(z_{l}): l", float(found), l)
         yield claim("4 maps, a fault in σ'(z_2) that moves ∇θ_2 J by 3e-5: l", layer_of(find, small), 2)
         yield claim("4 maps, a fault in σ'(z_2) at some samples of two units: l", layer_of(find, two_units), 2)
+        for text, lists in zip(("raises", "lowers"), one_sided):
+            yield claim(f"4 maps, a fault in σ'(z_2) that {text} all of ∇θ_2 J: l", layer_of(find, lists), 2)
 
     def mistakes(find):
         found = [find(*lists) for _, _, *lists in cases]
@@ -586,6 +589,9 @@ def find_fault(answer, seed):
             "right for four maps, not for any number: take it from the lists, len(right) − 1"
         for each, depth, l in zip(found, depths, layers):
             yield not same(each, l), f"for a fault in σ'(z_{l}) of {depth} maps your answer is {each}"
+        yield any(layer_of(find, lists) != 2 for lists in one_sided), \
+            "a fault that raises all entries of ∇θ_2 J, or one that lowers them, is not seen: a difference has a " \
+            "sign, and its size counts"
         yield same(layer_of(find, small), 2), \
             "a fault in two units, which changes two columns of ∇θ_2 J, but neither their bias nor the sum of all, " \
             "is not seen: two arrays differ where any entry does, whatever the others do (not np.allclose, say)"

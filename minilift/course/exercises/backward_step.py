@@ -349,7 +349,8 @@ def largest_stable_step(answer, B, seed):
         return size
 
     def claims(limit):
-        for name, problem in (("the notebook's B", B), ("another B", spread), ("a small B", spread / 10)):
+        for name, problem in (("the notebook's B", B), ("another B", spread), ("a small B", spread / 10),
+                              ("a large B", 10 * spread)):
             found = limit(problem)
             if np.ndim(found):
                 raise ValueError("one number is asked for, and an array or a list comes")
@@ -390,6 +391,10 @@ def largest_stable_step(answer, B, seed):
         yield (same(found / right, 1, 0.01) and small < 90 * right,
                f"where the limit is {100 * right:.3g}, {small:.3g} comes back: no search goes beyond its upper end; "
                "double that until x grows")
+        large = float(limit(10 * spread))
+        yield (same(found / right, 1, 0.01) and not same(100 * large / right, 1, 0.01),
+               f"where the limit is {right / 100:.2g}, {large:.2g} comes back: do steps of a fixed size lead to it, or "
+               "does the search begin above it? Bisect, from 0")
         ends = [(float(limit(problem)), np.linalg.eigvalsh(problem.T @ problem)) for problem in (spread, wide)]
         for message, wrong in WRONG_LIMITS.items():
             yield all(same(tau * wrong(values), 1, 0.01) for tau, values in ends), message

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilift.course.exercises.implicit_weights import largest_at_once
-from minilift.course.teach import Claim, NoResultError, beyond, check, close_to_answers, same, slips, times
+from minilift.course.teach import Claim, NoResultError, beyond, check, claim, close_to_answers, same, slips, times
 from minilift.layers.gram import Gram
 from minilift.local import solvers
 
@@ -379,6 +379,7 @@ WRONG_CG = {
 
 
 SMALL = 1e-3  # times a signal of size 1: as small as in the notebook, where a guard against 0 is small no longer
+TINY = 1e-7  # times a signal of size 1: all of it is below what may be taken for a small residual
 GUARDED = ("right for a signal of size 1, not for a small one, but d is in proportion to g: is a number added to a "
            "denominator, or does the loop end when r is small?")
 FORMS_M = "right numbers, but an array as large as M is formed: Mp takes two products with ã, one after the other"
@@ -403,6 +404,8 @@ def conjugate_gradients(answer, seed):
             yield Claim(f"k = {steps}: the residual is orthogonal to it", inside, 1e-10, places[steps][1])
         outside, inside = krylov_misfit(M, SMALL * b, shaped("d", cg(a, SMALL * g, tau_theta, 6), b), 6)
         yield Claim("k = 6, a small signal: d and the residual likewise", max(outside, inside), 1e-8, GUARDED)
+        yield claim("k = 2, a tiny signal: d is in proportion to it", cg(a, TINY * g, tau_theta, 2) / TINY,
+                    cg(a, g, tau_theta, 2), 1e-2, GUARDED)
         yield Claim("n = 400: memory used beyond half of that of M, over that of M",
                     beyond(largest_at_once(cg, *wide, 2) / (8 * 401**2) - 0.5), 0, FORMS_M)
 
@@ -410,8 +413,9 @@ def conjugate_gradients(answer, seed):
         yield (same(cg(a, g, tau_theta, 2), library_cg(a, g, tau_theta, 2)) and any(
             same(cg(a, g, tau_theta, 7), library_cg(a, g, tau_theta, k)) for k in range(2, 7)),
                "the loop ends before `steps` steps are done: take as many as are asked for, however small r is")
-        if all(same(cg(a, g, tau_theta, k), library_cg(a, g, tau_theta, k)) for k in (1, 2, 4, 7)):
+        if all(same(cg(a, g, tau_theta, k), library_cg(a, g, tau_theta, k), 1e-5) for k in (1, 2, 4, 7)):
             yield not same(cg(a, SMALL * g, tau_theta, 6) / SMALL, library_cg(a, g, tau_theta, 6), 1e-7), GUARDED
+            yield not same(cg(a, TINY * g, tau_theta, 2) / TINY, library_cg(a, g, tau_theta, 2), 1e-2), GUARDED
             yield True, FORMS_M
         yield from slips(cg, [(a, g, tau_theta, steps) for steps in (2, 3)], WRONG_CG)
         two, ones = cg(a, g, tau_theta, 2), [library_cg(a, g, tau_theta, k) for k in (1, 3)]
@@ -616,6 +620,8 @@ def sample_space_cg(answer, seed):
             U = shaped("U", cg(tilde(a) @ tilde(a).T, SMALL * g, beta, 5), g)
             misfit = max(krylov_misfit(M, SMALL * b, tilde(a).T @ U, 5))
             yield Claim(f"N = {len(a)}, k = 5, a small signal: ãᵀU and its residual likewise", misfit, 1e-8, GUARDED)
+            U = [shaped("U", cg(tilde(a) @ tilde(a).T, size * g, beta, 2), g) / size for size in (TINY, 1)]
+            yield claim(f"N = {len(a)}, k = 2, a tiny signal: U is in proportion to it", *U, 1e-2, GUARDED)
 
     def mistakes(cg):
         yield from slips(cg, [(tilde(a) @ tilde(a).T, g, beta, 3) for a, g in problems], WRONG_SAMPLE_CG)

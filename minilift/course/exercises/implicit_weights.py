@@ -135,11 +135,11 @@ def implicit_weights(answer, seed):
 
     def claims(found):
         for a, theta_k, z_half in problems:
-            for tau_theta in (0.2, 50.0):
+            for tau_theta in (1e-3, 0.2, 50.0):
                 new = found(a, theta_k, z_half, tau_theta)
                 residual = tilde(a).T @ (tilde(a) @ new - z_half) + (new - theta_k) / tau_theta
                 yield claim(f"N = {len(a)}, n = {a.shape[1]}, τ_θ = {tau_theta:g}: gradient of (11) vanishes",
-                            residual, np.zeros_like(theta_k), 1e-11,
+                            residual, np.zeros_like(theta_k), max(1e-11, 1e-13 / tau_theta),  # of θ, rounded
                             look="put your θ into the gradient of (11): its two terms must cancel")
 
     def mistakes(found):
@@ -149,6 +149,10 @@ def implicit_weights(answer, seed):
         free_bias = np.linalg.solve(tilde(a).T @ tilde(a) + loose, tilde(a).T @ z_half + loose @ theta_k)
         yield same(new, free_bias), "the bias is damped as well: it is part of θ"
         yield from slips(found, [(a, theta_k, z_half, t) for t in (0.2, 3.0)], WRONG_WEIGHTS)
+        right_at = [same(found(a, theta_k, z_half, t), library_implicit_weights(a, theta_k, z_half, t))
+                    for t in (1e-3, 0.2)]
+        yield right_at == [False, True], \
+            "right for τ_θ = 0.2, wrong for 0.001: does an iteration take steps that are too long there? Solve (5.1)"
         rows = {len(theta_k) - 1: ": the row of the bias is missing; ã, not a, is fitted",
                 len(a): ": a row for each sample; ããᵀ stands where ãᵀã belongs"}.get(len(np.atleast_1d(new)), "")
         yield np.shape(new) != theta_k.shape, f"θ has shape {np.shape(new)} where {theta_k.shape} is expected{rows}"

@@ -814,21 +814,24 @@ def implicit_activation(answer, seed):
     rng = np.random.default_rng(seed)
     a, last, Y = (rng.normal(size=shape) for shape in ((7, 3), (4, 5), (7, 5)))  # so that no factor 2 is a width
     W, b = last[:-1], last[-1]
-    looks = {0.5: "put your u into hint 2 and see which of its terms is off",
+    looks = {1e-3: "for a small τ u stays near a", 0.5: "put your u into hint 2 and see which of its terms is off",
              1e3: "right for a small τ only: solve the system, do not iterate or expand"}
-    tolerance = {0.5: 1e-10, 1e3: 1e-8}  # τ f'(u) multiplies the rounding of u by τ
+    tolerance = {1e-3: 1e-10, 0.5: 1e-10, 1e3: 1e-8}  # τ f'(u) multiplies the rounding of u by τ
 
     def slope(u):
         return (u @ W + b - Y) @ W.T / len(Y)
 
     def claims(found):
-        for tau in (0.5, 1e3):
+        for tau in tolerance:
             u = found(a, last, Y, tau)
             yield claim(f"u + τ f'(u) = a, τ = {tau:g}", u + tau * slope(u), a, tolerance[tau],
                         look=looks[tau])
 
     def mistakes(found):
         yield from slips(found, [(a, last, Y, 0.5), (a, last, Y, 3.0)], WRONG_ACTIVATIONS)
+        right_at = [same(found(a, last, Y, t), library_implicit_activation(a, last, Y, t)) for t in (1e-3, 0.5)]
+        yield right_at == [False, True], \
+            "right for τ = 0.5, wrong for 0.001: does an iteration take steps that are too long there? Solve the system"
         u = found(a, last, Y, 0.5)
         yield (np.shape(u) == (len(a), len(last)), "the answer has a column too many, that of the ones: "
                "they are no variables, and the bias is no row of W")

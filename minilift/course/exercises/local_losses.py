@@ -130,10 +130,14 @@ def local_steps(answer, seed):
             yield claim(f"step {T} goes down the local slope where it starts", moved, slope, 1e-9,
                         look="look at the residual ãθ − target and at ãᵀ" if T == 1 else
                         "the first step is right: does the second start from the new theta, with a new residual?")
+        yield claim("theta and target a million times smaller: so is the result",
+                    1e6 * steps(a, 1e-6 * theta, 1e-6 * target, rate, 5), steps(a, theta, target, rate, 5), 1e-9)
 
     def mistakes(steps):
         yield np.ndim(steps(a, theta, target, rate, 2)) == 3, "all thetas on the way come back; the last is asked for"
         yield from slips(steps, [(a, theta, target, rate, T) for T in (2, 3)], WRONG_LOCAL_STEPS)
+        yield all(same(*(walk(a, theta, target, rate, T) for walk in (steps, steps_with()))) for T in (1, 2, 5)), \
+            "right, but not for a small theta and target: does the loop end where the slope is small? It takes T steps"
         first, second = steps(a, theta, target, rate, 1), steps(a, theta, target, rate, 2)
         slope = a.T @ (a @ first - target)
         part = times(slope - (first - second) / rate, a.T @ (a @ theta - target))
@@ -585,6 +589,8 @@ def largest_gamma(answer, seed):
     layers = gamma_layers(rng)
     while not told_apart(layers):
         layers = gamma_layers(rng)
+    f, z, g = layers[0]
+    faint, upwards = (f, z, 1e-6 * g), (f, z, -abs(g))
 
     def outside(f, z, g, gamma):
         """Return by how much the moving targets leave the range; below 0: by how much all stay inside."""
@@ -598,11 +604,25 @@ def largest_gamma(answer, seed):
                         look="too large: is it the least over all entries, of the room over |g| of one and the same "
                         "entry?" if excess > 0 else
                         "too small: no target has reached its border yet; what divides the room, and of which entry?")
+        for text, layer in (("a signal a million times smaller", faint), ("no g above 0", upwards)):
+            yield claim(f"the same, {text}", outside(*layer, float(largest(*layer))), 0.0, 1e-9)
+
+    def refuses(largest, layer):
+        """Return whether an answer raises an error at a layer."""
+        try:
+            return bool(np.isnan(largest(*layer)))
+        except ValueError:
+            return True
 
     def mistakes(largest):
         yield takes_entries(largest, *layers[0]), ENTRIES
         yield any(np.shape(largest(*layer)) != () for layer in layers), \
             "one number is asked for: the least over all entries"
+        right = all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in layers)
+        yield right and refuses(largest, upwards), \
+            "right but where no g is above 0: there no target goes down, and of none there is no least"
+        yield right, \
+            "right for signals of size 1, not for smaller ones, whose γ is larger: does a search end at a fixed γ?"
         moving = [(f, z, np.where(g == 0, -1e-3, g)) for f, z, g in layers]
         yield from slips(lambda *layer: float(largest(*layer)), layers, WRONG_GAMMAS)
         yield (all(same(float(largest(*layer)), library_largest_gamma(*layer), 1e-6) for layer in moving),
@@ -615,6 +635,9 @@ def largest_gamma(answer, seed):
         yield np.isfinite(found).all() and same(found, np.round(found), 0), \
             "a whole number for every layer: is it an index, the place of the least and not its value, or " \
             "a search in whole steps?"
+        tenths = 10 * np.array(found)
+        yield np.isfinite(found).all() and same(tenths, np.round(tenths)), \
+            "a multiple of 0.1 for every layer: is it searched for in steps? The room over |g| gives it exactly"
         exact = [library_largest_gamma(*layer) for layer in moving]
         yield (all(same(*pair, 1e-6) for pair in [*zip(found, exact)][:-1]) and not same(found[-1], exact[-1], 1e-6),
                "right but where ReLU's z is large: its upper border is ∞; is it cut off?")

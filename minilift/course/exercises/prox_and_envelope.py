@@ -336,7 +336,7 @@ def logistic_prox(answer, seed):
         return u + tau * (sigmoid(u) - y)
 
     def claims(prox):
-        for tau in (0.5, 50.0):
+        for tau in (0.01, 0.5, 50.0):
             yield claim(f"u + τ (sigmoid(u) − y) = v, τ = {tau}", residual(prox(v, y, tau), tau), v, 1e-8,
                         look="put your u into the equation: is it u, is the sign of y right, has the iteration ended?")
         yield claim("the same far out, v = ±300, τ = 0.5", residual(prox(far, labels, 0.5), 0.5, labels), far, 1e-8)
@@ -344,6 +344,8 @@ def logistic_prox(answer, seed):
     def mistakes(prox):
         small, large = prox(v, y, 0.5), prox(v, y, 50.0)
         yield from slips(prox, [(v, y, 0.5), (v, y, 2.0)], WRONG_LOGISTIC_PROXES)
+        yield (same(residual(small, 0.5), v, 1e-8) and not same(residual(prox(v, y, 0.01), 0.01), v, 1e-8),
+               "right for τ = 0.5, wrong for 0.01: does an iteration take steps that are too long there? Bisect")
         yield (same(residual(small, 0.5), v, 1e-8) and same(residual(large, 50.0), v, 1e-8),
                "right for |v| up to 25, wrong at 300: u lies between v − τ and v + τ; does your search begin at fixed "
                "ends?")
