@@ -318,3 +318,18 @@ def test_whatever_fails_in_a_call_leaves_what_is_kept_as_it_was(method, rng, mon
     Fuse.left = 10**6
     again = method.direction(net, X, y)[1]
     assert all((one == two).all() for one, two in zip(again, directions))
+
+
+def test_variables_that_were_assigned_belong_to_no_data_until_a_call_succeeds(rng, monkeypatch):
+    monkeypatch.setattr(Fuse, "left", 10**6)
+    net = ml.Network([ml.Linear(4, 5), Fuse(), ml.Linear(5, 3)], dtype=np.float64)
+    X, y = rng.standard_normal((8, 4)), rng.integers(0, 3, 8)
+    method = ml.MAC()
+    method.variables = method.start(net, net.propagate(X))
+    Fuse.left = 2
+    with pytest.raises(RuntimeError, match="fuse"):
+        method.direction(net, X, y)
+    Fuse.left = 10**6
+    method.direction(net, X + 1, y)  # of another batch, which is now the one
+    with pytest.raises(ValueError, match="the batch has changed"):
+        method.direction(net, X, y)
