@@ -154,7 +154,7 @@ class Run:
         """Write a checkpoint, atomically and without pickle; warn if another run has written it since the last time."""
         if self.written is not None and size_and_time(path) not in (None, self.written):
             warnings.warn(f"fit: checkpoint: {os.fspath(path)!r} was written by another run since this one wrote it: "
-                          "of two runs with one checkpoint only the last to write can be continued", stacklevel=3)
+                          "of two runs with one checkpoint only the last to write can be continued", stacklevel=4)
         about = {"version": CHECKPOINT_VERSION, "settings": settings, "steps": self.steps,
                  "rng": self.rng.bit_generator.state, "history": self.history.as_dict()}
         arrays = {"about": np.array(json.dumps(about))}
