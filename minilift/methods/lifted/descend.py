@@ -311,11 +311,11 @@ def refuse_all_but_chains(method, net):
     for l in range(1, net.depth + 1):
         phi, sigma = net.phi[l], net.sigma[l] if l < net.depth else None
         if not isinstance(phi, Linear) or net.owner[l] != l or net.inputs[l] != (l - 1,):
-            raise ValueError(f"{type(method).__name__}: expects a chain of Linear maps, whose blocks have closed "
-                             f"forms; map {l} is {phi!r}, with inputs {net.inputs[l]} and θ of map {net.owner[l]}")
+            raise ValueError(f"{type(method).__name__}: expects a chain of Linear maps, each with its own θ; "
+                             f"map {l} is {phi!r}, with inputs {net.inputs[l]} and θ of map {net.owner[l]}")
         if sigma is not None and not sigma.elementwise:
-            raise ValueError(f"{type(method).__name__}: expects elementwise transfers, whose blocks fall apart into "
-                             f"single numbers; after map {l} stands {sigma!r}")
+            raise ValueError(f"{type(method).__name__}: expects elementwise transfers; after map {l} stands "
+                             f"{sigma!r}")
         if sigma is not None and len(sigma.parameters):
             raise ValueError(f"{type(method).__name__}: expects transfers without parameters of their own, for which "
                              f"it has no direction; after map {l} stands {sigma!r}")
