@@ -156,6 +156,8 @@ def check(what, gram, g, damping):
     if type(g) is not type(gram.a) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
                          f"got {shown(g)}")
+    if not gram.whole_height * g.shape[1]:  # a rank may have no rows, but not all of them
+        raise ValueError(f"{what}: g must hold a row and a column at least, got one of shape {g.shape}")
     number_between(f"{what}: damping", damping, 0)
 
 

@@ -1,5 +1,6 @@
 """The damped least-squares step, direct and by conjugate gradients, on either side, against dense ones."""
 
+import re
 from itertools import pairwise, product
 
 import numpy as np
@@ -291,6 +292,14 @@ def test_a_gap_of_ones_own_may_keep_a_number(rng):
     a, z, signal = rng.standard_normal((rows, 3)), rng.standard_normal((rows, 2)), rng.standard_normal((rows, 2))
     problem = LocalProblem(Gram(a), z, Weighted(z, signal, 2.5), damping=1.0)
     assert_close("D", fletcher_reeves(problem, steps=8).value, damped_solve(Gram(a), signal, 1 / 2.5).value, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0)])
+@pytest.mark.parametrize("solve", [damped_solve, lambda *problem: conjugate_gradients(*problem, 2)])
+def test_nothing_to_be_solved_for_is_refused_by_name(solve, shape):
+    message = f"g must hold a row and a column at least, got one of shape {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        solve(Gram(np.ones((shape[0], 4))), np.ones(shape), 0.5)
 
 
 def test_a_gap_that_is_not_convex_is_refused_by_name(rng):
