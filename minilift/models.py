@@ -192,8 +192,8 @@ def resnet(widths: Sequence[int], activation: Any = "relu", batch_norm: bool = F
         raise ValueError(f"resnet: widths must hold an input width and those of an even number of maps, got {widths}")
     widths = [whole_number(f"resnet: widths[{l}]", width) for l, width in enumerate(widths)]
     boolean("resnet: batch_norm", batch_norm)
-    size = 1 if input_shape is None else 9  # of a filter
-    fits_in_memory("resnet: widths", sum(8 * (size * n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths)))
+    patch = 1 if input_shape is None else 9  # pixels of a filter
+    fits_in_memory("resnet: widths", sum(8 * (patch * n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths)))
     shape = None if input_shape is None else tuple(
         whole_number(f"resnet: input_shape[{axis}]", size)
         for axis, size in enumerate(sequence("resnet: input_shape", input_shape, "sizes (H, W, C)", 3)))

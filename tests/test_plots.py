@@ -155,6 +155,13 @@ def test_every_run_that_diverged_is_a_cross_on_the_top_edge():
     assert "diverged" in [text.get_text() for text in left.figure.legends[0].get_texts()]
 
 
+def test_where_all_runs_diverge_at_once_there_are_crosses_alone():
+    both = [history([4.0], diverged=True), history([4.5], diverged=True)]
+    left, right = plots.comparison({"backprop": both, "proxprop": both}).axes
+    rendered(left.figure)  # on the logarithmic axis there is nothing to shade, of which matplotlib warned
+    assert [len(crosses(axes)) for axes in (left, right)] == [4, 4]
+
+
 def test_a_long_legend_takes_nothing_from_the_panels():
     runs = {f"admm:variables=forward, 1/alpha = {number}": history([4.0, 2.0, 1.0]) for number in range(15)}
     heights = []

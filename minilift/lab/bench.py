@@ -32,7 +32,7 @@ from minilift.lab.machine import crowd, machine
 from minilift.lab.race import COURSE_SECONDS, COURSES, NAMES, courses, race, race_figure, race_table
 from minilift.lab.ranks import CHAINS, check_chains, needs, ranks_figure, ranks_rows, ranks_table
 from minilift.lab.runs import check_address, cluster, existing, grouped, select
-from minilift.lab.tables import aligned, ends, spread, table
+from minilift.lab.tables import aligned, ends, range_text, table
 from minilift.layers.maps import Linear
 from minilift.local.solvers import conjugate_gradients, damped_solve
 from minilift.support.arguments import known_name
@@ -224,7 +224,7 @@ def timing(values, factor=1.0, digits=None):
         return "–"
     three = [value * factor for value in values.values()]
     digits = (2 if three[0] < 10 else 1 if three[0] < 100 else 0) if digits is None else digits
-    return spread(three, f"{{:.{digits}f}}".format, "{} ({}–{})")
+    return range_text(three, f"{{:.{digits}f}}".format, "{} ({}–{})")
 
 
 # --------------------------------------------------------------------------------------- bench profile

@@ -46,7 +46,7 @@ from minilift.lab.runs import (
     varied,
 )
 from minilift.support.backend import get_module
-from minilift.support.files import checksum, read_text, sweep, write_text
+from minilift.support.files import checksum, read_text, remove_stale, write_text
 from minilift.support.options import check_count, naming, whole, writable_folder
 from minilift.support.processes import cores
 from minilift.support.terminal import about, note
@@ -155,7 +155,7 @@ def reproduce(plan, folder=None, *, jobs=1, progress=True, address=None):
         with cluster(address):
             results = run_all(plan, folder, jobs, progress)
     finally:
-        sweep(folder / "runs")  # files that workers were writing when they were stopped
+        remove_stale(folder / "runs")  # files that workers were writing when they were stopped
     write_results(plan, results, folder)
     return results
 

@@ -53,7 +53,7 @@ def ends(values, missing=math.inf):
     return float(np.median(values)), float(min(values)), float(max(values))
 
 
-def spread(three, write=number, form="{} [{}, {}]"):
+def range_text(three, write=number, form="{} [{}, {}]"):
     """Return the text of a median, a lowest and a highest value, each formatted by `write`."""
     return form.format(*map(write, three))
 
@@ -61,4 +61,4 @@ def spread(three, write=number, form="{} [{}, {}]"):
 def ranges(values, digits=3, otherwise="-", missing=math.inf):
     """Return the median of some values as text and, if they differ, their range; for `missing` see `ends`."""
     three, write = ends(values, missing), partial(number, digits=digits, otherwise=otherwise)
-    return spread(three, write) if len(set(three)) > 1 else write(three[0])
+    return range_text(three, write) if len(set(three)) > 1 else write(three[0])

@@ -140,10 +140,6 @@ class Conv2d(Map):
         windows = windows_along(windows_along(padded, k, axis=1), k, axis=2)[:, ::s, ::s][:, :height, :width]
         return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.n_in)
 
-    def columns(self, z):
-        """Return z as a matrix (N·H'·W', c_out) whose columns are output channels."""
-        return z.reshape(-1, self.c_out)
-
     def gram(self, a, side=None, bias=True):
         """Return the Gram operator of this map at the images a; on the parameter side it forms no patch matrix."""
         height, width = self.output_shape(a.shape[1:])[:2]

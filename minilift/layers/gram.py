@@ -80,7 +80,7 @@ class Gram:
         return self.a.shape[0] if self.side == "sample" else self.a.shape[1] + self.bias
 
     @property
-    def samples(self):
+    def whole_height(self):
         """Number of rows of ã, including those that other ranks hold."""
         return self.height
 

@@ -23,9 +23,10 @@ class Map(Layer):
     r"""Base class of the maps, linear in the activation a and in θ, which act on each sample separately.
 
     A subclass defines `n_in`, `theta_shape` (the rows of W and one for the bias, n_out), ``initial_theta(rng)``,
-    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and
-    `output_shape` if one sample of the output is not of shape (n_out,). `adjoint_input` must return a new array,
-    since the sweep adds other signals into it. For float32 arrays, the default of networks, all return float32.
+    ``forward(theta, a)``, ``adjoint_input(theta, g)``, ``adjoint_theta(a, g)``, ``rows(a)``, and `output_shape` if one
+    sample of the output is not of shape (n_out,), with `columns` if its last axis is not n_out. `adjoint_input` must
+    return a new array, since the sweep adds other signals into it. For float32 arrays, the default of networks, all
+    return float32.
 
     Attributes
     ----------
@@ -59,8 +60,8 @@ class Map(Layer):
         raise NotImplementedError(f"{type(self).__name__} must define rows(a)")
 
     def columns(self, z):
-        """Return z as a matrix (rows, n_out) whose columns are output units."""
-        return z
+        """Return z as a matrix (rows, n_out) whose columns are output units: those along its last axis."""
+        return z if z.ndim == 2 else z.reshape(-1, z.shape[-1])
 
     def height(self, z):
         """Return the number of rows of the problem in θ, given z, including the rows that other ranks hold."""

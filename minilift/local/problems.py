@@ -77,12 +77,11 @@ class Gap:
         return 8 * np.finfo(model.z.dtype).eps * (abs(model.value) + len(model.z) * (1 + size))
 
     def of_rows(self, rows):
-        """Return the part of the gap that belongs to the given rows, a slice."""
+        """Return the part of the gap that belongs to the given rows, a slice: those of each array it keeps."""
         if type(rows) is not slice:
             raise TypeError(f"of_rows: rows must be a slice, got {shown(rows)}")
         part = copy(self)
-        vars(part).update({name: array[rows] for name, array in vars(self).items()
-                           if name not in ("f", "xp", "quadratic")})
+        vars(part).update({name: kept[rows] for name, kept in vars(self).items() if isinstance(kept, type(self.z))})
         return part
 
 

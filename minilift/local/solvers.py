@@ -156,6 +156,8 @@ def check(what, gram, g, damping):
     if type(g) is not type(gram.a) or g.dtype != gram.a.dtype or g.shape[:1] != (gram.height,) or g.ndim != 2:
         raise ValueError(f"{what}: g must be an array of shape ({gram.height}, n_out) and dtype {gram.a.dtype}, "
                          f"got {shown(g)}")
+    if not gram.whole_height * g.shape[1]:  # a rank may have no rows, but not all of them
+        raise ValueError(f"{what}: g must hold a row and a column at least, got one of shape {g.shape}")
     number_between(f"{what}: damping", damping, 0)
 
 
@@ -186,7 +188,7 @@ def shifted(matrix, damping):
 
 def many_rows(gram, inverse):
     """Whether there are so many rows that applying the inverse in float64 too costs little compared with ãᵀg."""
-    return gram.side == "parameter" and gram.samples >= 4 * len(inverse)
+    return gram.side == "parameter" and gram.whole_height >= 4 * len(inverse)
 
 
 def careful_solve(gram, g, damping):
@@ -218,7 +220,7 @@ def rounding_error(gram, inverse, applied, damping, g, q, units):
         random = norm(u) + np.finfo(np.float64).eps / eps * of_inverse * norm(few) / n**0.5  # the inverse is in float64
         products = abs(float(xp.vdot(lost, gram.matrix @ lost))) ** 0.5 / eps + 4 * (trace / n) ** 0.5 * random
     else:
-        rows, of_d = gram.samples, norm(u)
+        rows, of_d = gram.whole_height, norm(u)
         unevenness, of_g = unevenness_and_norm(gram, g[:, units])
         averaging = min(1, 10 / rows**0.5)  # rounding of long sums cancels
         uneven = max(1.0, unevenness / EVEN)  # but not if one sample dominates the sum
@@ -262,8 +264,8 @@ def conjugate_gradients(gram, g, damping, steps, joint=False):
     On the sample side the unknowns are the coefficients U of :math:`d = \tilde A^T U` and inner products are those of
     θ: with :math:`H = \tilde A\tilde A^T` and :math:`M = \tilde A^T\tilde A + \beta I`,
     :math:`\langle\tilde A^TP, M\tilde A^TP\rangle = \langle HP, HP + \beta P\rangle` and
-    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HR and HP are updated by recurrence, so an iteration costs one
-    product with the operator on either side. A unit whose residual does not exceed the rounding of
+    :math:`\|\tilde A^TR\|^2 = \langle R, HR\rangle`. HP is updated by recurrence, so an iteration costs one product
+    with the operator, HR, on either side. A unit whose residual does not exceed the rounding of
     :math:`\tilde A^Tg` has converged and stays: further steps would only magnify rounding. If activations far from 0
     keep the operator in float64, where it does not lose its smaller eigenvalues, all is done in float64.
 

@@ -39,7 +39,7 @@ def whole_file(path):
 
     The content goes to a file beside `path`, which replaces it at the end. If anything fails on the way, the old file
     stays as it was, and the unfinished one is removed. A killed process cannot do that; the next one that writes into
-    the folder does it (see `sweep`). The new file has the access permissions of the old one.
+    the folder does it (see `remove_stale`). The new file has the access permissions of the old one.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def whole_file(path):
     """
     target, part = target_and_part(path)
     try:
-        sweep(target.parent)
+        remove_stale(target.parent)
         with open(part, "xb") as file:
             if target.exists():
                 os.chmod(part, stat.S_IMODE(target.stat().st_mode))  # while there is nothing to read yet
@@ -108,7 +108,7 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
-def sweep(folder):
+def remove_stale(folder):
     """Remove the unfinished files that dead processes left in a folder.
 
     The name of such a file contains its machine and process. A file from another machine, or from a process whose

@@ -1,8 +1,8 @@
 r"""What a thing was made with: a single description, for printing, comparing, saving and continuing.
 
-`Settings` is the base class of methods, layers, losses, optimizers, schedules and `EarlyStop`. Its `settings()` reads
-the constructor's signature and returns each argument, under its own name, as the object stores it. `repr`,
-``==``, the files of `Network.save` and the identity of a run in a checkpoint are all derived from it.
+`Settings` is the base class of networks, methods, layers, losses, optimizers, schedules and `EarlyStop`. Its
+`settings()` reads the constructor's signature and returns each argument, under its own name, as the object stores it.
+`repr`, ``==``, the files of `Network.save` and the identity of a run in a checkpoint are all derived from it.
 
 Values of other kinds are distinguished as well as possible; see `traits`.
 """
@@ -188,7 +188,7 @@ def as_shown(value):
 
 def is_array(value):
     """Whether a value is an array of some library, or a scalar of NumPy's."""
-    return hasattr(value, "tolist") and not inspect.isclass(value)
+    return hasattr(type(value), "tolist")  # its class is asked: a layer, say, would look for the nearest name first
 
 
 def still_valid(what, thing):

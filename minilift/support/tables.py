@@ -19,7 +19,9 @@ def folded(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
              for _, layer, shape, parameters in rows]
     result, start = [], 0
     while start < len(rows):
-        size, times = max(((size, repeats(alike, start, size)) for size in range(1, len(rows) // 4 + 1)),
+        sizes = [size for size in range(1, min(len(rows) // 4, len(rows) - 1 - start) + 1)
+                 if alike[start + size] == alike[start]]
+        size, times = max(((size, repeats(alike, start, size)) for size in sizes),
                           key=lambda group: group[0] * (group[1] - 3), default=(1, 1))
         if size * (times - 3) >= SPARED:
             end = start + size * times

@@ -268,7 +268,9 @@ def draw(panels, histories, column, style, label):
             axes.fill_between(x[whole], low[whole], high[whole], color=style["color"], alpha=0.15, linewidth=0)
         for run in histories:
             if run.diverged is not None:
-                axes.plot(run[x_column][-1], 1, marker="x", color=style["color"], markersize=10, markeredgewidth=2,
+                last = run[x_column][-1]
+                cross = math.nan if last <= 0 and axes.get_xscale() == "log" else last  # see bring_crosses_in
+                axes.plot(cross, 1, marker="x", color=style["color"], markersize=10, markeredgewidth=2,
                           transform=axes.get_xaxis_transform(), clip_on=False, zorder=5)
 
 
@@ -278,12 +280,12 @@ def at_last(run, column):
 
 
 def bring_crosses_in(axes):
-    """Move crosses at 0 s, which a logarithmic axis cannot show, to its left end; all lines are drawn by now."""
+    """Place crosses at 0 s, which a logarithmic axis cannot show, at its left end; all lines are drawn by now."""
     if not any(x > 0 for line in axes.lines for x in line.get_xdata()):  # all diverged in their first epoch
-        axes.set_xscale("linear")
+        axes.set(xscale="linear", xlim=(0, 1))
     left = axes.get_xlim()[0]
     for line in axes.lines:
-        if line.get_marker() == "x" and axes.get_xscale() == "log" and line.get_xdata()[0] <= 0:
+        if line.get_marker() == "x" and math.isnan(line.get_xdata()[0]):
             line.set_xdata([left])
 
 

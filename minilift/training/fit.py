@@ -154,7 +154,7 @@ class Run:
         """Write a checkpoint, atomically and without pickle; warn if another run has written it since the last time."""
         if self.written is not None and size_and_time(path) not in (None, self.written):
             warnings.warn(f"fit: checkpoint: {os.fspath(path)!r} was written by another run since this one wrote it: "
-                          "of two runs with one checkpoint only the last to write can be continued", stacklevel=3)
+                          "of two runs with one checkpoint only the last to write can be continued", stacklevel=4)
         about = {"version": CHECKPOINT_VERSION, "settings": settings, "steps": self.steps,
                  "rng": self.rng.bit_generator.state, "history": self.history.as_dict()}
         arrays = {"about": np.array(json.dumps(about))}
@@ -369,6 +369,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
         Takes the method's directions: ``SGD(lr=0.1)``, "sgd:lr=0.1", "adam". Method and optimizer start afresh
         (``reset()``), unless the run is resumed.
     epochs : int, default 10
+        Number of epochs in all: those before a `resume` count.
     batch_size : int or None, default 100
         Samples in a mini-batch. If it does not divide the training set, the last batch of an epoch is shorter. None for
         the whole set as one batch, not shuffled, as needed by methods that keep lifted values of each sample.
@@ -378,7 +379,7 @@ def fit(net: Network, data: Dataset | tuple[Any, Any], method: str | Method | Ca
     validation : (X, y) or float, optional
         A validation set, or the fraction of the training set to split off at random (and not train on). The
         test set of a data set is never used.
-    callbacks : sequence of callables
+    callbacks : callable or sequence of callables
         Each is called as ``callback(row, net, history)`` after every row of the history, including that of epoch 0
         (before training); `row` is a dict. If one returns True, training stops. If the run is then resumed, it goes
         on (the callback may have watched the clock), and the callback is called again after the next epoch.

@@ -126,7 +126,7 @@ class History:
         instance_of("History: row", row, dict)
         if self.columns and set(row) != set(self.columns):
             raise ValueError(f"History: a row must have the columns {list(self.columns)}, got {list(row)}")
-        numbers = {name: as_number(f"History: {name!r} in a row", value) for name, value in row.items()}
+        numbers = {name: python_number(f"History: {name!r} in a row", value) for name, value in row.items()}
         for name, number in numbers.items():
             self.columns.setdefault(name, []).append(number)
 
@@ -241,7 +241,7 @@ class History:
         return figure
 
 
-def as_number(what, value):
+def python_number(what, value):
     """Return a number of Python or NumPy as a Python int or float, which JSON can hold."""
     number = real_number(what, value)
     return int(value) if isinstance(value, (int, np.integer)) else number

@@ -214,14 +214,14 @@ class SharedGram(Gram):
         return self.shared.phi.gram(self.all_inputs(), side="sample", bias=self.bias).a
 
     @property
-    def samples(self):
+    def whole_height(self):
         """Number of rows on all ranks."""
         return self.shared.height(None)
 
     @property
     def coordinates(self):
         """Number of coordinates per output unit: rows of all ranks, or parameters."""
-        return self.samples if self.side == "sample" else self.own.coordinates
+        return self.whole_height if self.side == "sample" else self.own.coordinates
 
     @property
     def mine(self):

@@ -82,3 +82,47 @@ def test_initialisations(init, bound, spread, bias):
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"Linear\(3, 2\) expects samples of shape \(3,\), got \(4,\)"):
         ml.Linear(3, 2).output_shape((4,))
+
+
+class Pairs(ml.Map):
+    """The same map on each pair of neighbouring time steps: no more than the docstring of `Map` asks for."""
+
+    n_in = 6
+    theta_shape = (7, 4)
+
+    def initial_theta(self, rng):
+        return rng.standard_normal(self.theta_shape)
+
+    def output_shape(self, input_shape):
+        return (input_shape[0] - 1, 4)
+
+    def pairs(self, a):
+        return np.concatenate([a[:, :-1], a[:, 1:]], axis=2)
+
+    def rows(self, a):
+        return self.pairs(a).reshape(-1, 6)
+
+    def forward(self, theta, a):
+        return self.pairs(a) @ theta[:-1] + theta[-1]
+
+    def adjoint_input(self, theta, g):
+        left, right = np.split(g @ theta[:-1].T, 2, axis=2)
+        nothing = np.zeros((len(g), 1, 3), g.dtype)
+        return np.concatenate([left, nothing], axis=1) + np.concatenate([nothing, right], axis=1)
+
+    def adjoint_theta(self, a, g):
+        return stacked(self.rows(a)).T @ g.reshape(-1, 4)
+
+
+@pytest.mark.parametrize("method", [ml.ProxProp(0.5), ml.FOOF(2.0), ml.SemiImplicit(), ml.KFAC(0.1),
+                                    ml.LocoProp("S", local_optimizer="sgd")], ids=repr)
+def test_a_map_with_several_rows_for_each_sample_needs_no_more_than_a_linear_one(method, rng):
+    net = ml.Network([Pairs(), ml.Tanh(), ml.Flatten(), ml.Linear(16, 2)], ml.SquaredError(), dtype=np.float64,
+                     input_shape=(5, 3))
+    X, y = rng.standard_normal((7, 5, 3)), rng.standard_normal((7, 2))
+    _, (d, _) = method.direction(net, X, y)
+    gradients = ml.BackProp().direction(net, X, y)[1]
+    assert (d * gradients[0]).sum() > 0
+    if isinstance(method, ml.ProxProp):
+        A = stacked(Pairs().rows(X))
+        assert_close("d", d, np.linalg.solve(A.T @ A + 2 * np.eye(7), gradients[0]), 1e-10)

@@ -1,5 +1,6 @@
 """The damped least-squares step, direct and by conjugate gradients, on either side, against dense ones."""
 
+import re
 from itertools import pairwise, product
 
 import numpy as np
@@ -20,7 +21,7 @@ from laws import (
 
 import minilift as ml
 from minilift.layers.gram import Gram
-from minilift.local.problems import LocalProblem, MatchingLoss, SquaredFit, SquaredGap
+from minilift.local.problems import Gap, LocalProblem, MatchingLoss, Model, SquaredFit, SquaredGap
 from minilift.local.solvers import (
     cg_solve,
     conjugate_gradients,
@@ -30,7 +31,7 @@ from minilift.local.solvers import (
     gradient_steps,
     newton,
 )
-from minilift.support.backend import spd_inverse, spd_solve
+from minilift.support.backend import CACHED, spd_inverse, spd_solve
 
 seeds, dampings = st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 1.0, 20.0])
 
@@ -265,6 +266,40 @@ def test_a_direct_solve_says_which_dtypes_it_takes(dtype):
                   lambda: exact(LocalProblem(Gram(a), g, SquaredGap(g, g), 0.5))):
         with pytest.raises(TypeError, match=f"g must be of dtype float32 or float64, got {np.dtype(dtype)}"):
             solve()
+
+
+class Weighted(Gap):
+    """A gap of the user's, which keeps a number beside its arrays."""
+
+    convex = True
+
+    def __init__(self, z, signal, weight):
+        super().__init__(ml.Identity(), z, signal)
+        self.weight = weight
+
+    def gradient(self, z):
+        return self.weight * (z - self.z + self.signal)
+
+    def value(self, z):
+        return ((z - self.z + self.signal) ** 2).sum(axis=0) * self.weight / 2
+
+    def model(self, z):
+        return Model(z, self.value(z), self.gradient(z), lambda v: self.weight * v)
+
+
+def test_a_gap_of_ones_own_may_keep_a_number(rng):
+    rows = CACHED  # two numbers each: the line search takes them in two parts
+    a, z, signal = rng.standard_normal((rows, 3)), rng.standard_normal((rows, 2)), rng.standard_normal((rows, 2))
+    problem = LocalProblem(Gram(a), z, Weighted(z, signal, 2.5), damping=1.0)
+    assert_close("D", fletcher_reeves(problem, steps=8).value, damped_solve(Gram(a), signal, 1 / 2.5).value, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0)])
+@pytest.mark.parametrize("solve", [damped_solve, lambda *problem: conjugate_gradients(*problem, 2)])
+def test_nothing_to_be_solved_for_is_refused_by_name(solve, shape):
+    message = f"g must hold a row and a column at least, got one of shape {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        solve(Gram(np.ones((shape[0], 4))), np.ones(shape), 0.5)
 
 
 def test_a_gap_that_is_not_convex_is_refused_by_name(rng):

@@ -20,7 +20,7 @@ from minilift.support.files import (
     checksum,
     read_npz,
     read_text,
-    sweep,
+    remove_stale,
     whole_file,
     write_bytes,
     write_npz,
@@ -61,7 +61,7 @@ def test_process_numbers_of_another_container_are_none_of_ours(tmp_path, monkeyp
     theirs, ours = (tmp_path / part(host=host, process=dead_process()) for host in (files.host(), HOST))
     for path in (theirs, ours):
         path.write_bytes(b"begun")
-    sweep(tmp_path)
+    remove_stale(tmp_path)
     assert [theirs.exists(), ours.exists()] == [True, False]
 
 
@@ -264,7 +264,7 @@ def test_a_killed_writer_leaves_one_unfinished_file_until_the_next_write(tmp_pat
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], text=True, **pipes) as process:
         assert process.stdout.readline() == "now\n"
-        sweep(tmp_path)
+        remove_stale(tmp_path)
         left = os.listdir(tmp_path)
         assert len(left) == 1, "a living process's file is left alone"
         process.send_signal(signal.SIGKILL)

@@ -750,3 +750,13 @@ def test_functions_that_call_each_other_are_described():
     exec("def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n > 0 and even(n - 1)", names)
     assert set(describe(names["even"])[1]) == {"code", "n", "odd"} or set(describe(names["even"])[1]) == {"code", "odd"}
 
+
+
+def test_no_nearest_name_is_sought_to_describe_a_network(monkeypatch):
+    def unknown(thing, name):
+        raise AssertionError(f"{type(thing).__name__} was asked for {name}")
+
+    net = ml.mlp([3, 4, 2])
+    monkeypatch.setattr("minilift.support.spellings.unknown_attribute", unknown)
+    assert describe([net, ml.ProxProp(), ml.SGD(0.1), np.ones(2), np.float32(1), ml.ReLU])[-3:] == [
+        [1.0, 1.0], 1.0, ["ReLU", {}]]

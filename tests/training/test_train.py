@@ -673,8 +673,9 @@ def test_of_a_memory_that_no_checkpoint_holds_is_warned(tmp_path, recwarn, memor
                 self.kept.append(block.l)
             return block.phi.adjoint_theta(block.a, block.g)
 
-    with pytest.warns(UserWarning, match=r"Forgetful\(\) changes kept as it trains, which is not in its state_dict"):
+    with pytest.warns(UserWarning, match=r"Forgetful\(\) changes kept as it trains, which is not in its state") as told:
         run(method=Forgetful(), epochs=2, checkpoint=tmp_path / "run.npz")
+    assert told[0].filename == __file__
     recwarn.clear()
     run(method=Forgetful(), epochs=1)  # without a checkpoint nothing is lost
     run(method=Momentum(), epochs=1, checkpoint=tmp_path / "other.npz")
@@ -1022,8 +1023,9 @@ def test_a_checkpoint_of_another_run_is_set_aside(tmp_path):
                       checkpoint=path, **options)
     train(3)
     first = path.read_bytes()
-    with pytest.warns(UserWarning, match=r"run\.npz' was there already and is now .*run\.npz~'"):
+    with pytest.warns(UserWarning, match=r"run\.npz' was there already and is now .*run\.npz~'") as told:
         train(1)
+    assert told[0].filename == __file__
     assert (tmp_path / "run.npz~").read_bytes() == first
     second = path.read_bytes()
     assert len(train(2, resume=True)) == 3  # epochs 0, 1, 2: that of the second call goes on
@@ -1043,8 +1045,9 @@ def test_two_runs_with_one_checkpoint_are_told(tmp_path):
             (tmp_path / "run.npz").write_bytes((tmp_path / "other.npz").read_bytes())
 
     train("other.npz", lambda row, net, history: (tmp_path / "other.npz").unlink(missing_ok=True))
-    with pytest.warns(UserWarning, match=r"run\.npz' was written by another run since this one wrote it"):
+    with pytest.warns(UserWarning, match=r"run\.npz' was written by another run since this one wrote it") as told:
         train("run.npz", write)
+    assert told[0].filename == __file__, "the line that is warned about is the one that calls fit"
 
 
 @pytest.mark.filterwarnings("ignore:fit. checkpoint")

@@ -121,7 +121,7 @@ class FOOF(Method):
         if not self.decay:
             return damped_solve(gram, g, damping).value  # FOOF
         matrix = shifted(gram.matrix, damping)
-        if gram.a.ndim == 2 and gram.samples < g.shape[1]:  # fewer right-hand sides; patches are never formed
+        if gram.a.ndim == 2 and gram.whole_height < g.shape[1]:  # fewer right-hand sides; patches are never formed
             rows = Gram(gram.whole(gram.a), "parameter", gram.bias)
             return spd_solve(matrix, rows.adjoint(gram.xp.eye(rows.height, dtype=g.dtype))) @ gram.whole(g)  # FOOF
         return spd_solve(matrix, self.lowered(gram, g)).astype(g.dtype, copy=False)  # FOOF
@@ -246,7 +246,7 @@ class KFAC(FOOF):
         if self.fisher == "type2":
             return self.factors[f"S/{block.k}"], "parameter"
         gram = block.phi.signal_gram(g, side)
-        S = gram.matrix / gram.samples  # K-FAC S
+        S = gram.matrix / gram.whole_height  # K-FAC S
         return (self.average(f"S/{block.k}", S) if self.decay else S), gram.side
 
     def dampings(self, mean_a, mean_s):

@@ -202,31 +202,30 @@ class Lifted(EnergyMethod):
     def directions(self, net, state, y):
         """Return θ − θ_new for a completed forward pass, aligned with `net.parameters`."""
         self.check_network(net)
-        X = state.a[0]
-        new = self.beginning(net, state, y)
+        X, seen = state.a[0], None if self.memory == "forward" else fingerprint(state.a[0], y)
+        new = self.beginning(net, state, y, seen)
         energy = self.energy(net, X, y)
         energy.known = [*zip(state.theta[1:], state.a, state.z[1:]), (None, None, None)]
         for _ in range(self.sweeps_on(net)):
             new = descend(new, self.schedule(energy))
         energy.known = ()
-        self.variables, self.last_energy = new, energy
+        self.variables, self.last_energy, self.data = new, energy, seen
         return [net.theta[l] - new.theta[l] for l in net.maps]
 
-    def beginning(self, net, state, y):
-        """Return the variables before the first block, with the network's θ: the kept ones, or the forward pass's."""
+    def beginning(self, net, state, y, seen):
+        """Return the variables before the first block, with the network's θ: the kept ones, or the forward pass's.
+
+        `seen` is the `fingerprint` of the batch, if variables are kept.
+        """
         if self.memory == "forward" or self.variables is None:
-            self.data = None if self.memory == "forward" else fingerprint(state.a[0], y)
             return self.start(net, state)
-        X = state.a[0]
-        seen = fingerprint(X, y)
         if self.data is not None and seen != self.data:
             raise ValueError(f"{type(self).__name__}: the batch has changed, but lifted values are kept for each "
                              "sample: give the whole training set each time, fit(…, batch_size=None); or call "
                              "reset() to begin anew, or make the method with variables='forward'")
-        self.check_rows(len(X))
-        self.data = seen
+        self.check_rows(len(state.a[0]))
         z, a, multiplier = (on_backend(net.xp, values) for values in self.variables[1:])
-        return Variables(list(state.theta), z, a and [X, *a[1:]], multiplier)
+        return Variables(list(state.theta), z, a and [state.a[0], *a[1:]], multiplier)
 
     def check_rows(self, samples):
         """Raise an error unless the lifted values, which may have been assigned, are those of `samples` samples."""
@@ -312,11 +311,11 @@ def refuse_all_but_chains(method, net):
     for l in range(1, net.depth + 1):
         phi, sigma = net.phi[l], net.sigma[l] if l < net.depth else None
         if not isinstance(phi, Linear) or net.owner[l] != l or net.inputs[l] != (l - 1,):
-            raise ValueError(f"{type(method).__name__}: expects a chain of Linear maps, whose blocks have closed "
-                             f"forms; map {l} is {phi!r}, with inputs {net.inputs[l]} and θ of map {net.owner[l]}")
+            raise ValueError(f"{type(method).__name__}: expects a chain of Linear maps, each with its own θ; "
+                             f"map {l} is {phi!r}, with inputs {net.inputs[l]} and θ of map {net.owner[l]}")
         if sigma is not None and not sigma.elementwise:
-            raise ValueError(f"{type(method).__name__}: expects elementwise transfers, whose blocks fall apart into "
-                             f"single numbers; after map {l} stands {sigma!r}")
+            raise ValueError(f"{type(method).__name__}: expects elementwise transfers; after map {l} stands "
+                             f"{sigma!r}")
         if sigma is not None and len(sigma.parameters):
             raise ValueError(f"{type(method).__name__}: expects transfers without parameters of their own, for which "
                              f"it has no direction; after map {l} stands {sigma!r}")

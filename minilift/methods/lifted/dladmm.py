@@ -94,9 +94,9 @@ class DLADMM(ThreeSplitMethod):
         """Return the three-split energy without a_D, with a multiplier on the output's gap and the present ρ."""
         return ThreeSplit(net, y, self.rho_now, self.rho_now, split_output=False, multiplier="gap")
 
-    def beginning(self, net, state, y):
+    def beginning(self, net, state, y, seen):
         """Return the variables before the first block, after the schedule has seen the loss."""
-        variables = super().beginning(net, state, y)  # which refuses another batch, whose loss must not count
+        variables = super().beginning(net, state, y, seen)  # which refuses another batch, whose loss must not count
         if self.scheduled:
             width = max((phi.n_in for phi in net.phi[2:]), default=0)
             self.look_at(net.loss_function.value(state.z[net.depth], y), width)

@@ -158,9 +158,10 @@ class TargetPropagation(Method):
         D, weight = net.depth, net.loss_function.weight(len(state.a[0]))
         off = self.differences(net, state, y)
         values = [*state.a[:D], state.z[D]]
-        self.variables = Variables(list(state.theta), None, [h if t is None else h - t for h, t in zip(values, off)])
+        targets = [h if t is None else h - t for h, t in zip(values, off)]
         directions = [weight / self.beta * self.local_gradient(net, state, l, off[l]) for l in range(1, D + 1)]
         self.learn_inverses(net, state)
+        self.variables = Variables(list(state.theta), None, targets)
         return directions
 
     def local_gradient(self, net, state, l, off):
@@ -183,11 +184,12 @@ class TargetPropagation(Method):
 
     def learn_inverses(self, net, state):
         """Take a gradient step in each ψ_l on the reconstruction of noisy values, and measure it."""
-        self.reconstruction, self.psi = 0.0, dict(self.psi)
+        learned, total = {}, 0.0
         for l, psi in self.psi.items():
             loss, gradient = self.reconstruct(net, l, self.noisy(net, state.a[l - 1]), state.theta[l])
-            self.psi[l] = psi - self.rate * gradient
-            self.reconstruction += loss
+            learned[l] = psi - self.rate * gradient
+            total += loss
+        self.psi, self.reconstruction = learned, total
 
     def noisy(self, net, h):
         """Return h + σε."""

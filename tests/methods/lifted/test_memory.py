@@ -22,6 +22,7 @@ WHOLE = [*CLOSED, ml.MAC(), ml.MAC(variables="forward", growth=1.1), ml.DLADMM(1
 BATCHES = [ml.FenchelLifted(anchor=0.5), ml.LiftedBregman(tau=0.3), ml.PredictiveCoding(steps=4),
            ml.TargetPropagation(), ml.TargetPropagation(variant="lee")]
 METHODS = [*WHOLE, *BATCHES]
+SHARED = ml.Linear(5, 5)
 
 
 @pytest.mark.parametrize("method", CLOSED, ids=repr)
@@ -116,11 +117,12 @@ def test_settings_hold_where_the_variables_start_and_not_what_they_are():
 
 
 @pytest.mark.parametrize(("layers", "what"), [
-    ([ml.Linear(5, 4), ml.BatchNorm(4), ml.ReLU(), ml.Linear(4, 3)], "expects elementwise transfers"),
-    ([ml.Named("x"), ml.Linear(5, 5), ml.Add("x"), ml.Linear(5, 3)], "expects a chain of Linear maps"),
+    ([ml.Linear(5, 4), ml.BatchNorm(4), ml.ReLU(), ml.Linear(4, 3)], "expects elementwise transfers; after map 1"),
+    ([ml.Named("x"), ml.Linear(5, 5), ml.Add("x"), ml.Linear(5, 3)], "expects a chain of Linear maps, each with its "),
+    ([SHARED, ml.ReLU(), SHARED, ml.ReLU(), ml.Linear(5, 3)], r"expects .*own θ; map 2 is .* and θ of map 1"),
 ])
-@pytest.mark.parametrize("method", CLOSED[:2], ids=repr)
-def test_networks_without_closed_forms_are_refused(method, layers, what):
+@pytest.mark.parametrize("method", [*CLOSED[:2], ml.MAC(), ml.LPOM(), ml.TargetPropagation()], ids=repr)
+def test_networks_other_than_chains_are_refused(method, layers, what):
     method.reset()
     with pytest.raises(ValueError, match=f"{type(method).__name__}: {what}"):
         method.direction(ml.Network(layers), *DATA)
@@ -318,3 +320,18 @@ def test_whatever_fails_in_a_call_leaves_what_is_kept_as_it_was(method, rng, mon
     Fuse.left = 10**6
     again = method.direction(net, X, y)[1]
     assert all((one == two).all() for one, two in zip(again, directions))
+
+
+def test_variables_that_were_assigned_belong_to_no_data_until_a_call_succeeds(rng, monkeypatch):
+    monkeypatch.setattr(Fuse, "left", 10**6)
+    net = ml.Network([ml.Linear(4, 5), Fuse(), ml.Linear(5, 3)], dtype=np.float64)
+    X, y = rng.standard_normal((8, 4)), rng.integers(0, 3, 8)
+    method = ml.MAC()
+    method.variables = method.start(net, net.propagate(X))
+    Fuse.left = 2
+    with pytest.raises(RuntimeError, match="fuse"):
+        method.direction(net, X, y)
+    Fuse.left = 10**6
+    method.direction(net, X + 1, y)  # of another batch, which is now the one
+    with pytest.raises(ValueError, match="the batch has changed"):
+        method.direction(net, X, y)

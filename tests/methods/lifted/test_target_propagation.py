@@ -226,7 +226,7 @@ def test_a_step_that_fails_leaves_no_trace_in_the_inverses(monkeypatch):
     net, method = network(), ml.TargetPropagation()
     method.direction(net, *DATA)
     before = {l: psi.copy() for l, psi in method.psi.items()}
-    state = method.rng.bit_generator.state
+    state, targets, measured = method.rng.bit_generator.state, method.variables, method.measure()
     own, calls = method.reconstruct, []
 
     def second_fails(*arguments):
@@ -239,5 +239,7 @@ def test_a_step_that_fails_leaves_no_trace_in_the_inverses(monkeypatch):
     with pytest.raises(ArithmeticError, match="an inverse fails"):
         method.direction(net, *DATA)
     assert method.rng.bit_generator.state == state
+    assert method.variables is targets
+    assert method.measure() == measured
     for l, psi in method.psi.items():
         np.testing.assert_array_equal(psi, before[l])
