@@ -706,24 +706,6 @@ for seed in (0, 1, 2):
 # ProxProp's best damping is ten times Gauss–Newton's, and that is a matter of scale: two numbers in place of the output
 # factors bring it down to 0.01 or less.
 
-# %%
-def toy(w):
-    """Return gradient, Hessian and Gauss–Newton matrix of the loss of
-    Exercise 10.4, ½ (w₂ tanh w₁ − 1)²."""
-    t, w2 = np.tanh(w[0]), w[1]
-    slope, r = 1 - t * t, w2 * t - 1
-    jac = np.array([w2 * slope, t])
-    G = np.outer(jac, jac)
-    bend = np.array([[-2 * w2 * t * slope, slope], [slope, 0]])
-    return r * jac, G + r * bend, G  # (10.1)
-
-
-spot = np.array([0.7, 1.2])
-ends = [(toy(spot + h * e)[0] - toy(spot - h * e)[0]) / (2 * h)
-        for e in np.eye(2)]
-teach.holds("for Exercise 10.4: a Hessian against differences", toy(spot)[1],
-            ends, teach.DIFFERENCES)
-
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
 #
@@ -743,9 +725,27 @@ teach.holds("for Exercise 10.4: a Hessian against differences", toy(spot)[1],
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `uphill = np.array([0.1, ...])`
+# `g, H, _ = toy(uphill)`, then the cosine of `np.linalg.solve(H, g)` to `g`
 #
 # </details>
+
+# %%
+def toy(w):
+    """Return gradient, Hessian and Gauss–Newton matrix of
+    ½ (w₂ tanh w₁ − 1)²."""
+    t, w2 = np.tanh(w[0]), w[1]
+    slope, r = 1 - t * t, w2 * t - 1
+    jac = np.array([w2 * slope, t])
+    G = np.outer(jac, jac)
+    bend = np.array([[-2 * w2 * t * slope, slope], [slope, 0]])
+    return r * jac, G + r * bend, G  # (10.1)
+
+
+spot = np.array([0.7, 1.2])
+ends = [(toy(spot + h * e)[0] - toy(spot - h * e)[0]) / (2 * h)
+        for e in np.eye(2)]
+teach.holds("its Hessian against differences", toy(spot)[1],
+            ends, teach.DIFFERENCES)
 
 # %% tags=["exercise"]
 # Exercise 10.4

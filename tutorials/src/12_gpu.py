@@ -520,12 +520,12 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 #
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
-# (approximately; going down from a power of two, half of that suffices). Find a $\tau > 0$ for which **no** entry of
-# this $\theta$ moves in float32 and **every** one does in float64. Compute it: grading has other seeds.
+# (approximately; going down from a power of two, half of that suffices). For any $\theta$ and $d$ find a $\tau$ at which
+# **no** entry moves in float32, while at $10\tau$ one does. In float64 **every** entry then moves.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Each entry has its own threshold. The most mobile one decides for float32.
+# Each entry has its own threshold. The most mobile one decides.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -541,26 +541,41 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 
 # %% tags=["exercise"]
 # Exercise 12.4
-# <solution tau>
-mobile = np.min(np.abs(theta) / np.abs(d))
-tau = mobile * 2.0**-26  # (12.5)
-# </solution>
+def standstill(theta, d):
+    """Return τ, for float64 arrays (n,) without zeros."""
+    # <solution>
+    mobile = np.min(np.abs(theta) / np.abs(d))
+    return mobile * 2.0**-26  # (12.5)
+    # </solution>
 
 # %% tags=["check"]
-tau = check.standing_still(tau, theta, d, SEED)
+standstill = check.standing_still(standstill, theta, d, SEED)
 
 # %% tags=["mistake"]
-# says: far too large
-tau = 1e-2
+# says: the same τ for every
+def standstill(theta, d):
+    return 1e-10
 
 # %% tags=["mistake"]
-# says: in float64 too
-tau = 1e-18
+# says: float64's unit roundoff
+def standstill(theta, d):
+    return np.min(np.abs(theta) / np.abs(d)) * 2.0**-53
+
+# %% tags=["mistake"]
+# says: made of the mean
+def standstill(theta, d):
+    return np.mean(np.abs(theta) / np.abs(d)) * 2.0**-26
 
 # %% [markdown]
-# Does (12.5) hold? Move each of these entries by a little less, and by a little more, than half its spacing.
+# What this $\tau$ moves. Then a test of (12.5): move each entry by a little less, and a little more, than half its
+# spacing.
 
 # %%
+tau = standstill(theta, d)
+shares = [(theta.astype(t) - (tau * d).astype(t) != theta.astype(t)).mean()
+          for t in (np.float32, np.float64)]
+print(f"τ = {tau:.1e} moves {shares[0]:.0%} of the entries in float32, "
+      f"{shares[1]:.0%} in float64")
 near = theta.astype(np.float32)
 half = np.spacing(np.abs(near)).astype(np.float64) / 2
 teach.holds("entries whose ½ spacing is less than u/2 times their size",
