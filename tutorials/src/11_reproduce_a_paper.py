@@ -377,9 +377,8 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row,
                survivors=True, **look(name))
-    axes[0].text(5e-4, 1 + 0.045 * row, name,
-                 transform=axes[0].get_xaxis_transform(), va="center",
-                 fontsize=8)
+    axes[0].text(5e-4, 1 + 0.045 * row, name, va="center", fontsize=8,
+                 transform=axes[0].get_xaxis_transform())
     if name in paper:
         teach.band(axes[1], taus, [paper[name]], name, 1.05 * start, row,
                    **look(name))
@@ -393,13 +392,12 @@ axes[0].text(80, 0.9 * start / 2, "usable below: half of ln 10", va="top",
              ha="right", fontsize=8)
 axes[0].set_ylabel("training loss")
 axes[0].legend(loc="lower left")
-teach.show(fig,
-           "Training loss against step size, here and in the paper's Table "
-           "1. BackProp is best at 0.05 in both; the valleys of "
-           "ProxProp with few steps lie farther right, cg1's farthest. "
-           "Crosses above the top edge, one row a method, named at the left: a "
-           "run ended above 1.05 times the loss of guessing, or diverged; "
-           "open circles: the other runs there.")
+teach.show(fig, "Training loss against step size, here and in the paper's "
+           "Table 1. BackProp is best at 0.05 in both; the valleys of ProxProp "
+           "with few steps lie farther right, cg1's farthest. Crosses above "
+           "the top edge, one row a method, named at the left: a run ended "
+           "above 1.05 times the loss of guessing, or diverged; open circles: "
+           "the other runs there.")
 
 # %% [markdown]
 # The line is half of the loss of guessing, our criterion for *usable*. A cross means that at least one seed ends above

@@ -459,22 +459,20 @@ print(f"crossover n* = {meets:.0f}; with a GPU ten times as fast and the same "
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.2))
-looks = {"numpy": ("NumPy", "P", teach.COLORS["grey"]),
-         "cupy": ("CuPy", "X", teach.COLORS["vermillion"])}
+grey, red = teach.COLORS["grey"], teach.COLORS["vermillion"]
+looks = {"numpy": ("NumPy", "P", grey), "cupy": ("CuPy", "X", red)}
 for backend in backends:
     label, marker, color = looks[backend]
     low, high = times[backend].min(axis=0), times[backend].max(axis=0)
     ax.plot(widths, low, marker, color=color, markersize=7,
             label=f"{label}, shortest of nine")
     ax.vlines(widths, low, high, color, alpha=0.5)
-for ends, dash, label in ((widths, "-", "NumPy: (12.4), fitted"),
-                          ((1024, 2048), ":", "not measured there")):
-    n = np.geomspace(ends[0], ends[-1], 40)
-    ax.plot(n, 1e3 * step_time(n, *cpu), dash, label=label,
-            color=looks["numpy"][2])
-n = np.geomspace(64, 2048, 60)
-ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=looks["cupy"][2],
-        label=gpu_name)
+n = np.geomspace(64, 2048, 61)
+for part, dash, label in ((n < 1025, "-", "NumPy: (12.4), fitted"),
+                          (n > 1023, ":", "not measured there")):
+    ax.plot(n[part], 1e3 * step_time(n[part], *cpu), dash, color=grey,
+            label=label)
+ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=red, label=gpu_name)
 if n[0] < meets < n[-1]:
     ax.axvline(meets, color=teach.COLORS["black"], linewidth=0.8,
                label=f"the two cross at n* = {meets:.0f}")
@@ -489,8 +487,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
            "NumPy's, the shortest of nine timings as plus signs, with lines up "
            "to the longest, and the model (12.4) fitted to these, dotted "
            "beyond the widest, 1024; and a GPU's model, CuPy's where one "
-           "answers. If the two cross in the picture, a thin line marks the "
-           "width.")
+           "answers. If the two cross here, a thin line marks the width.")
 
 # %% [markdown]
 # Thin lines end at the longest of nine times; beyond 1024 nothing was measured. An $n^*$ of 0 means that the

@@ -809,11 +809,10 @@ def picture(runs, guess, task, alt):
 picture(time_runs, 1 / 12, "Adding problem",
         "Adding problem. Left: ProxProp's median after 10 epochs is below "
         "BackProp's at every step size, at the two larger by more than ten "
-        "times. Middle: each at the best step size for so many epochs, with "
-        "diamonds where it changes, "
-        "BackProp's median stays near guessing at first, meets the end of "
-        f"ProxProp's at {tie(time_runs)}, and ends lower. Right: the same over "
-        "seconds.")
+        "times. Middle: each at the best step size for so many epochs, "
+        "diamonds where it changes, BackProp's median stays near guessing at "
+        f"first, meets the end of ProxProp's at {tie(time_runs)}, and ends "
+        "lower. Right: the same over seconds.")
 
 # %% [markdown]
 # ## Sixteen maps
