@@ -612,7 +612,7 @@ if not found:
 #
 # $$ p_m = 1 - (1 - \alpha)^m. \tag{11.2} $$
 #
-# What is the smallest $m$ for which the resulting paper more likely than not has "a finding"?
+# What is the smallest $m$ for which the paper has "a finding" with a chance of $p$ or more, for any $\alpha$ and $p$?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -621,38 +621,47 @@ if not found:
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $(1 - \alpha)^m \le \frac12$; take logarithms.
+# $(1 - \alpha)^m \le 1 - p$; take logarithms.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `m = np.log(0.5) / ...`
+# `m = np.log(1 - p) / ...`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 11.4
-# <solution m>
-alpha = 0.025
-m = int(np.ceil(np.log(0.5) / np.log(1 - alpha)))  # (11.2)
-# </solution>
+def fewest_claims(alpha, p):
+    """Return m, for alpha and p between 0 and 1."""
+    # <solution>
+    return int(np.ceil(np.log(1 - p) / np.log(1 - alpha)))  # (11.2)
+    # </solution>
 
 # %% tags=["check"]
-m = check.tries(m, SEED)
+fewest_claims = check.tries(fewest_claims, SEED)
 
 # %% tags=["mistake"]
 # says: do not add
-m = 20
+def fewest_claims(alpha, p):
+    return int(np.ceil(p / alpha))
 
 # %% tags=["mistake"]
-# says: only on one
-m = 14
+# says: rounded down
+def fewest_claims(alpha, p):
+    return int(np.log(1 - p) / np.log(1 - alpha))
+
+# %% tags=["mistake"]
+# says: for every α and p
+def fewest_claims(alpha, p):
+    return 28
 
 # %% [markdown]
 # Nine step sizes times ProxProp's four variants are 36 claims. If they were independent, how often would such a paper
 # find something in nothing, by (11.2) and by simulation?
 
 # %%
+print(f"more likely than not from {fewest_claims(0.025, 0.5)} claims on")
 chance = 1 - (1 - 0.025) ** 36  # (11.2)
 noise = np.random.default_rng(2).standard_normal((500, 36, 3))
 lucky = np.mean([any(interval(claim)[0] > 0 for claim in paper_claims)
