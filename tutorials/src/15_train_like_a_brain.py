@@ -829,7 +829,7 @@ for name, loss in losses.items():
 
 # %%
 # learning rates, epochs, seconds
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), subplot_kw={"yscale": "log"})
 for row, name in enumerate(entries):
     teach.band(axes[0], rates, ends[name], name, ceiling=np.log(10),
                row=row // 2)
@@ -837,14 +837,12 @@ for row, name in enumerate(entries):
         teach.band(ax, x, losses[name], name, markevery=4,
                    label=f"{name}, rate {chosen[name]:g}")
 axes[0].set(xlabel="learning rate", ylabel="final training loss, seeds 7-9",
-            xscale="log", xticks=rates, xticklabels=[f"{r:g}" for r in rates])
-axes[0].set_title("×: a seed ends above guessing\n", fontsize=10)
+            xscale="log", xticks=rates, xticklabels=[f"{r:g}" for r in rates],
+            title="×: a seed ends above guessing\n")
 axes[0].minorticks_off()
-axes[1].set(xlabel="epoch", ylabel="training loss, seeds 0-2")
-axes[1].set_title("median and range of 3 seeds\n", fontsize=10)
+axes[1].set(xlabel="epoch", ylabel="training loss, seeds 0-2",
+            title="median and range of 3 seeds\n")
 axes[2].set(xlabel="seconds (this machine)")
-for ax in axes:
-    ax.set(yscale="log")
 axes[2].legend(loc="upper right", fontsize=8)
 leads = []
 for name in ("Predictive coding", "Target propagation"):
