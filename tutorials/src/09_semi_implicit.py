@@ -8,7 +8,7 @@
 # 1. derive the gradient of a layer's nonlinear fit (Exercise 9.1);
 # 2. solve the fit of one ReLU, which can have two minima, exactly (Exercise 9.2);
 # 3. propagate a signal down through new weights (Exercise 9.3);
-# 4. find a fit that slopes cannot improve although a better place exists (Exercise 9.4);
+# 4. compute when a better place exists that no slope shows (Exercise 9.4);
 # 5. weigh the method against parallel local losses (Exercise 9.5).
 #
 # **You need** notebooks 03 and 08; a few cells use 02 and 05. **Time**: 55 minutes (estimated).
@@ -58,7 +58,7 @@ net = ml.mlp([64, 16, 12, 10], loss=ml.SoftmaxCrossEntropy("sum"), seed=SEED,
 state, eta, lam = net.forward(X), 0.1, 1.0
 
 # %% [markdown]
-# The library's sweep hands a method one layer after the other, each as a block. We keep them, and look at layer 2.
+# The library's sweep hands a method one layer after the other, each as a block. We keep the blocks, and look at layer 2.
 
 # %%
 blocks = {}
@@ -70,10 +70,11 @@ def keep(block):
 
 
 ml.methods.as_method(keep).direction(net, X, y)
+# a is F_1, the input; z is Z_2; g_a is the signal δ_2 at F_2, g that at Z_2
 layer = blocks[2]
 F, delta, W, b = layer.a, layer.g_a, layer.theta[:-1], layer.theta[-1]
 target = state.a[2] - eta * delta  # (9.1)
-chained = layer.g_a * (layer.z > 0) @ W.T  # (9.2), with the old W
+chained = (layer.g_a * (layer.z > 0)) @ W.T  # (9.2), with the old W
 teach.holds("with the old W the signal is BackProp's", chained, blocks[1].g_a)
 
 # %% [markdown]
@@ -602,13 +603,13 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # %% [markdown]
 # ## Exercise 9.4 (break it): a slope of zero, a better place elsewhere
 #
-# "Zero gradient, so nothing moves" is true only of a solver that follows slopes. For the scalar fit (9.5) find
-# $(t, q, c)$ with $q \le -1$, much farther off than in the first figure, such that the slope at $u = q$ is zero, and
-# yet the least value lies elsewhere (and is lower by at least 0.01).
+# "Zero gradient, so nothing moves" is true only of a solver that follows slopes. A unit that is off, $q < 0$, feels no
+# slope at $u = q$ in (9.5), whatever its target is. Below which price $c$ does the least value lie elsewhere, for a target
+# $t > 0$?
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# A unit that is off has no slope, whatever its target is.
+# What does staying cost, and what the best move to a positive $u$?
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -618,37 +619,43 @@ teach.holds("SIBP stays", flat(steps), 0 * gradient)
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `q = -1.0`, then choose a target `t`, and last how small `c` must be.
+# `share = (t / (t - q)) ** 2`: what must be equal to it?
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 9.4
-# <solution dead>
-dead = (1.0, -1.0, 0.2)  # staying costs 0.5, moving 0.33
-# </solution>
+def highest_price(t, q):
+    """Return c, for numbers t > 0 and q < 0."""
+    # <solution>
+    share = (t / (t - q)) ** 2
+    return share / (1 - share)  # where c / (1 + c) is this share
+    # </solution>
 
 # %% tags=["check"]
-dead = check.dead_unit(dead, SEED)
+highest_price = check.dead_unit(highest_price, SEED)
 
 # %% tags=["mistake"]
-# says: unit is on
-dead = (1.0, 0.3, 0.5)
+# says: all the way to t
+def highest_price(t, q):
+    return t**2 / (t - q) ** 2
 
 # %% tags=["mistake"]
-# says: nearer than
-dead = (1.0, -0.3, 0.5)
+# says: this is where u_on
+def highest_price(t, q):
+    return -t / q
 
 # %% tags=["mistake"]
-# says: being off is what the target asks for
-dead = (-1.0, -1.3, 0.5)
+# says: from q to u
+def highest_price(t, q):
+    return t**2 / q**2
 
-# %% tags=["mistake"]
-# says: staying is cheaper
-dead = (1.0, -1.5, 2.0)
+# %% [markdown]
+# A unit at $q = -1$ with the target 1, at nine tenths of that price:
 
 # %%
-t, q0, c0 = map(float, dead)
+t, q0 = 1.0, -1.0
+c0 = 0.9 * highest_price(t, q0)
 z = np.array([[q0]])
 # target t, output 0
 data_term = ml.problems.SquaredFit(ml.ReLU(), z, -np.array([[t]]))

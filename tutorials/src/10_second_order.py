@@ -509,9 +509,8 @@ loses = ("loses nothing", "bend of the outputs",
          "+ output factor", "+ input factor")
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.7))
 for ax, (name, matrix), lost in zip(axes, pictures.items(), loses):
-    size = np.abs(matrix).max()
-    # square roots, to see small entries
-    shown = np.sign(matrix) * np.sqrt(np.abs(matrix) / size)
+    part = matrix / np.abs(matrix).max()
+    shown = np.sign(part) * np.sqrt(np.abs(part))  # roots show small entries
     image = ax.imshow(shown, cmap="PuOr", vmin=-1, vmax=1,
                       interpolation="nearest")
     ax.axhline(first - 0.5, color="black", linewidth=0.5)
@@ -607,10 +606,9 @@ print(", ".join(f"{name} {value:.2f}" for name, value in best.items()))
 # The cosines for every damping, to both references, and later in training:
 
 # %%
-looks = {"K-FAC": {"color": teach.COLORS["purple"], "linestyle": "--",
-                   "marker": "*"},
-         "Gauss–Newton": {"color": teach.COLORS["orange"], "linestyle": ":",
-                          "marker": ""}}
+looks = {"BackProp": {"marker": ""},
+         "K-FAC": {"color": teach.COLORS["purple"], "marker": "*"},
+         "Gauss–Newton": {"color": teach.COLORS["orange"], "linestyle": ":"}}
 panels = [("LM", 0, "to Levenberg–Marquardt, start"),
           ("Newton", 0, "to damped Newton, start"),
           ("LM", 300, "to Levenberg–Marquardt, 300 steps later")]
@@ -618,9 +616,9 @@ fig, axes = plt.subplots(1, 3, figsize=(11, 3.3), sharey=True)
 for ax, (reference, count, title) in zip(axes, panels):
     for name in ("BackProp", "ProxProp exact", "K-FAC", "Gauss–Newton"):
         runs = np.array([run[reference][name] for run in found[count]])
-        style = looks.get(name, {"marker": ""} if name == "BackProp" else {})
-        teach.band(ax, dampings, runs, "BackProp" if name in looks else name,
-                   label=name, **style)
+        teach.band(ax, dampings, runs,
+                   name if name in teach.METHODS else "exact", label=name,
+                   **looks.get(name, {}))
     ax.set(xscale="log", title=title, xlabel=r"$\mu = 1/(N\tau_\theta)$",
            ylim=(0, 1.03))
 axes[0].set_ylabel("cosine, median and range of 3 seeds")
@@ -630,11 +628,9 @@ axes[2].text(0.97, 0.06, "the reference is damped (0.01) by\nmore than the "
 axes[1].legend(loc="lower right")
 teach.show(fig, "Cosines against damping. At the start, each at its best "
            "damping, ProxProp and K-FAC come far nearer to Levenberg–Marquardt "
-           "than the gradient does, K-FAC a little nearer; to damped Newton, "
-           "damped by 1.5 times what makes it definite, no median exceeds "
-           "0.85, and "
-           "ProxProp's highest is within 0.01 of the gradient's. After 300 "
-           "steps the gradient itself is near.")
+           "than the gradient does, K-FAC a little nearer; to damped Newton "
+           "no median exceeds 0.85, and ProxProp's highest is within 0.01 of "
+           "the gradient's. After 300 steps the gradient itself is near.")
 
 # %% [markdown]
 # What is behind the three panels? First the best cosines at the start, for two dampings of each reference:
@@ -706,24 +702,6 @@ for seed in (0, 1, 2):
 # ProxProp's best damping is ten times Gauss–Newton's, and that is a matter of scale: two numbers in place of the output
 # factors bring it down to 0.01 or less.
 
-# %%
-def toy(w):
-    """Return gradient, Hessian and Gauss–Newton matrix of the loss of
-    Exercise 10.4, ½ (w₂ tanh w₁ − 1)²."""
-    t, w2 = np.tanh(w[0]), w[1]
-    slope, r = 1 - t * t, w2 * t - 1
-    jac = np.array([w2 * slope, t])
-    G = np.outer(jac, jac)
-    bend = np.array([[-2 * w2 * t * slope, slope], [slope, 0]])
-    return r * jac, G + r * bend, G  # (10.1)
-
-
-spot = np.array([0.7, 1.2])
-ends = [(toy(spot + h * e)[0] - toy(spot - h * e)[0]) / (2 * h)
-        for e in np.eye(2)]
-teach.holds("for Exercise 10.4: a Hessian against differences", toy(spot)[1],
-            ends, teach.DIFFERENCES)
-
 # %% [markdown]
 # ## Exercise 10.4 (break it): Newton uphill
 #
@@ -743,9 +721,27 @@ teach.holds("for Exercise 10.4: a Hessian against differences", toy(spot)[1],
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `uphill = np.array([0.1, ...])`
+# `g, H, _ = toy(uphill)`, then the cosine of `np.linalg.solve(H, g)` to `g`
 #
 # </details>
+
+# %%
+def toy(w):
+    """Return gradient, Hessian and Gauss–Newton matrix of
+    ½ (w₂ tanh w₁ − 1)²."""
+    t, w2 = np.tanh(w[0]), w[1]
+    slope, r = 1 - t * t, w2 * t - 1
+    jac = np.array([w2 * slope, t])
+    G = np.outer(jac, jac)
+    bend = np.array([[-2 * w2 * t * slope, slope], [slope, 0]])
+    return r * jac, G + r * bend, G  # (10.1)
+
+
+spot = np.array([0.7, 1.2])
+ends = [(toy(spot + h * e)[0] - toy(spot - h * e)[0]) / (2 * h)
+        for e in np.eye(2)]
+teach.holds("its Hessian against differences", toy(spot)[1],
+            ends, teach.DIFFERENCES)
 
 # %% tags=["exercise"]
 # Exercise 10.4
@@ -782,15 +778,14 @@ def toy_loss(w):
 uphill = np.asarray(uphill, dtype=float)
 gradient, toy_H, toy_G = toy(uphill)
 damped = -np.linalg.solve(toy_G + 0.2 * np.eye(2), gradient)
-ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion"),
-        "Gauss–Newton, μ = 0.2": (damped, "orange"),
-        "gradient": (-gradient, "black")}
+ways = {"Newton": (-np.linalg.solve(toy_H, gradient), "vermillion", 5, "-"),
+        "Gauss–Newton, μ = 0.2": (damped, "orange", 3, ":"),
+        "gradient": (-gradient, "black", 1, "-")}
 fig, ax = plt.subplots(figsize=(5.4, 4))
 # J(−w) = J(w): the side on which your point lies
 grid = np.linspace(-1, 2, 80) if sum(uphill) >= 0 else np.linspace(-2, 1, 80)
 teach.contours(ax, toy_loss, grid, grid)
-for (width, line), (name, (way, color)) in zip(
-        ((5, "-"), (3, ":"), (1, "-")), ways.items()):
+for name, (way, color, width, line) in ways.items():
     arrow = {"arrowstyle": "->", "color": teach.COLORS[color], "lw": width,
              "ls": line}
     ax.annotate("", uphill + way, uphill, arrowprops=arrow)
@@ -800,10 +795,9 @@ ax.plot(0, 0, "k+", ms=9)
 ax.set(title=f"J = {toy_loss(uphill):.2f} at the tail; + is a saddle",
        xlabel="w₁", ylabel="w₂")
 ax.legend(loc="lower right", fontsize=8, frameon=True)
-teach.show(fig, "Contours of a two-parameter loss with a saddle at 0, and "
-           "three steps from the point of Exercise 10.4, where Newton's goes "
-           "uphill; as long as that is not done, from a point where all three "
-           "go down.")
+teach.show(fig, "Contours of a loss with a saddle at 0, and three steps from "
+           "the point of Exercise 10.4, where Newton's goes uphill; until that "
+           "is done, from a point where all three go down.")
 
 # %% [markdown]
 # The network of the first cells has directions of negative curvature, too:

@@ -377,9 +377,8 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for row, (name, table) in enumerate(tables.items()):
     teach.band(axes[0], taus, table["train_loss"], name, 1.05 * start, row,
                survivors=True, **look(name))
-    axes[0].text(5e-4, 1 + 0.045 * row, name,
-                 transform=axes[0].get_xaxis_transform(), va="center",
-                 fontsize=8)
+    axes[0].text(5e-4, 1 + 0.045 * row, name, va="center", fontsize=8,
+                 transform=axes[0].get_xaxis_transform())
     if name in paper:
         teach.band(axes[1], taus, [paper[name]], name, 1.05 * start, row,
                    **look(name))
@@ -393,13 +392,12 @@ axes[0].text(80, 0.9 * start / 2, "usable below: half of ln 10", va="top",
              ha="right", fontsize=8)
 axes[0].set_ylabel("training loss")
 axes[0].legend(loc="lower left")
-teach.show(fig,
-           "Training loss against step size, here and in the paper's Table "
-           "1. BackProp is best at 0.05 in both; the valleys of "
-           "ProxProp with few steps lie farther right, cg1's farthest. "
-           "Crosses above the top edge, one row a method, named at the left: a "
-           "run ended above 1.05 times the loss of guessing, or diverged; "
-           "open circles: the other runs there.")
+teach.show(fig, "Training loss against step size, here and in the paper's "
+           "Table 1. BackProp is best at 0.05 in both; the valleys of ProxProp "
+           "with few steps lie farther right, cg1's farthest. Crosses above "
+           "the top edge, one row a method, named at the left: a run ended "
+           "above 1.05 times the loss of guessing, or diverged; open circles: "
+           "the other runs there.")
 
 # %% [markdown]
 # The line is half of the loss of guessing, our criterion for *usable*. A cross means that at least one seed ends above
@@ -614,7 +612,7 @@ if not found:
 #
 # $$ p_m = 1 - (1 - \alpha)^m. \tag{11.2} $$
 #
-# What is the smallest $m$ for which the resulting paper more likely than not has "a finding"?
+# What is the smallest $m$ for which the paper has "a finding" with a chance of $p$ or more, for any $\alpha$ and $p$?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -623,38 +621,47 @@ if not found:
 # </details>
 # <details><summary>Hint 2: equation</summary>
 #
-# $(1 - \alpha)^m \le \frac12$; take logarithms.
+# $(1 - \alpha)^m \le 1 - p$; take logarithms.
 #
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `m = np.log(0.5) / ...`
+# `m = np.log(1 - p) / ...`
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 11.4
-# <solution m>
-alpha = 0.025
-m = int(np.ceil(np.log(0.5) / np.log(1 - alpha)))  # (11.2)
-# </solution>
+def fewest_claims(alpha, p):
+    """Return m, for alpha and p between 0 and 1."""
+    # <solution>
+    return int(np.ceil(np.log(1 - p) / np.log(1 - alpha)))  # (11.2)
+    # </solution>
 
 # %% tags=["check"]
-m = check.tries(m, SEED)
+fewest_claims = check.tries(fewest_claims, SEED)
 
 # %% tags=["mistake"]
 # says: do not add
-m = 20
+def fewest_claims(alpha, p):
+    return int(np.ceil(p / alpha))
 
 # %% tags=["mistake"]
-# says: only on one
-m = 14
+# says: rounded down
+def fewest_claims(alpha, p):
+    return int(np.log(1 - p) / np.log(1 - alpha))
+
+# %% tags=["mistake"]
+# says: for every α and p
+def fewest_claims(alpha, p):
+    return 28
 
 # %% [markdown]
 # Nine step sizes times ProxProp's four variants are 36 claims. If they were independent, how often would such a paper
 # find something in nothing, by (11.2) and by simulation?
 
 # %%
+print(f"more likely than not from {fewest_claims(0.025, 0.5)} claims on")
 chance = 1 - (1 - 0.025) ** 36  # (11.2)
 noise = np.random.default_rng(2).standard_normal((500, 36, 3))
 lucky = np.mean([any(interval(claim)[0] > 0 for claim in paper_claims)

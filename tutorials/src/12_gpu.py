@@ -459,22 +459,20 @@ print(f"crossover n* = {meets:.0f}; with a GPU ten times as fast and the same "
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.2))
-looks = {"numpy": ("NumPy", "P", teach.COLORS["grey"]),
-         "cupy": ("CuPy", "X", teach.COLORS["vermillion"])}
+grey, red = teach.COLORS["grey"], teach.COLORS["vermillion"]
+looks = {"numpy": ("NumPy", "P", grey), "cupy": ("CuPy", "X", red)}
 for backend in backends:
     label, marker, color = looks[backend]
     low, high = times[backend].min(axis=0), times[backend].max(axis=0)
     ax.plot(widths, low, marker, color=color, markersize=7,
             label=f"{label}, shortest of nine")
     ax.vlines(widths, low, high, color, alpha=0.5)
-for ends, dash, label in ((widths, "-", "NumPy: (12.4), fitted"),
-                          ((1024, 2048), ":", "not measured there")):
-    n = np.geomspace(ends[0], ends[-1], 40)
-    ax.plot(n, 1e3 * step_time(n, *cpu), dash, label=label,
-            color=looks["numpy"][2])
-n = np.geomspace(64, 2048, 60)
-ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=looks["cupy"][2],
-        label=gpu_name)
+n = np.geomspace(64, 2048, 61)
+for part, dash, label in ((n < 1025, "-", "NumPy: (12.4), fitted"),
+                          (n > 1023, ":", "not measured there")):
+    ax.plot(n[part], 1e3 * step_time(n[part], *cpu), dash, color=grey,
+            label=label)
+ax.plot(n, 1e3 * step_time(n, *gpu), "--", color=red, label=gpu_name)
 if n[0] < meets < n[-1]:
     ax.axvline(meets, color=teach.COLORS["black"], linewidth=0.8,
                label=f"the two cross at n* = {meets:.0f}")
@@ -489,8 +487,7 @@ teach.show(fig, "Milliseconds of an exact ProxProp step against hidden width: "
            "NumPy's, the shortest of nine timings as plus signs, with lines up "
            "to the longest, and the model (12.4) fitted to these, dotted "
            "beyond the widest, 1024; and a GPU's model, CuPy's where one "
-           "answers. If the two cross in the picture, a thin line marks the "
-           "width.")
+           "answers. If the two cross here, a thin line marks the width.")
 
 # %% [markdown]
 # Thin lines end at the longest of nine times; beyond 1024 nothing was measured. An $n^*$ of 0 means that the
@@ -520,12 +517,12 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 #
 # $$ |\tau d_i| > \tfrac12\,\mathrm{spacing}(\theta_i) \ge \tfrac{u}{2}\,|\theta_i| \tag{12.5} $$
 #
-# (approximately; going down from a power of two, half of that suffices). Find a $\tau > 0$ for which **no** entry of
-# this $\theta$ moves in float32 and **every** one does in float64. Compute it: grading has other seeds.
+# (approximately; going down from a power of two, half of that suffices). For any $\theta$ and $d$ find a $\tau$ at which
+# **no** entry moves in float32, while at $10\tau$ one does. In float64 **every** entry then moves.
 #
 # <details><summary>Hint 1: idea</summary>
 #
-# Each entry has its own threshold. The most mobile one decides for float32.
+# Each entry has its own threshold. The most mobile one decides.
 #
 # </details>
 # <details><summary>Hint 2: equation</summary>
@@ -541,26 +538,41 @@ print(f"{theta.size} of {net.theta[2].size} entries are left")
 
 # %% tags=["exercise"]
 # Exercise 12.4
-# <solution tau>
-mobile = np.min(np.abs(theta) / np.abs(d))
-tau = mobile * 2.0**-26  # (12.5)
-# </solution>
+def standstill(theta, d):
+    """Return τ, for float64 arrays (n,) without zeros."""
+    # <solution>
+    mobile = np.min(np.abs(theta) / np.abs(d))
+    return mobile * 2.0**-26  # (12.5)
+    # </solution>
 
 # %% tags=["check"]
-tau = check.standing_still(tau, theta, d, SEED)
+standstill = check.standing_still(standstill, theta, d, SEED)
 
 # %% tags=["mistake"]
-# says: far too large
-tau = 1e-2
+# says: the same τ for every
+def standstill(theta, d):
+    return 1e-10
 
 # %% tags=["mistake"]
-# says: in float64 too
-tau = 1e-18
+# says: float64's unit roundoff
+def standstill(theta, d):
+    return np.min(np.abs(theta) / np.abs(d)) * 2.0**-53
+
+# %% tags=["mistake"]
+# says: made of the mean
+def standstill(theta, d):
+    return np.mean(np.abs(theta) / np.abs(d)) * 2.0**-26
 
 # %% [markdown]
-# Does (12.5) hold? Move each of these entries by a little less, and by a little more, than half its spacing.
+# What this $\tau$ moves. Then a test of (12.5): move each entry by a little less, and a little more, than half its
+# spacing.
 
 # %%
+tau = standstill(theta, d)
+shares = [(theta.astype(t) - (tau * d).astype(t) != theta.astype(t)).mean()
+          for t in (np.float32, np.float64)]
+print(f"τ = {tau:.1e} moves {shares[0]:.0%} of the entries in float32, "
+      f"{shares[1]:.0%} in float64")
 near = theta.astype(np.float32)
 half = np.spacing(np.abs(near)).astype(np.float64) / 2
 teach.holds("entries whose ½ spacing is less than u/2 times their size",

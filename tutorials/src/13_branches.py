@@ -587,8 +587,8 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # may miss the fault.
 #
 # Take $U$ *equal* uses: the same 30 normal rows $a$, the same signals $g = \tilde a\,\theta^*$, which one change
-# $\theta^*$ of $\theta$ would remove. Find the **smallest** $U \le 50$, with a finite $\tau_\theta$, for which the sum
-# of the single steps leaves more than **10 times** the misfit $\sum_u\|\tilde a d - g\|^2$ left by no step at all.
+# $\theta^*$ of $\theta$ would remove. What is the **smallest** $U$ for which the sum of the single steps, with some finite
+# $\tau_\theta$, leaves more than `factor` times the misfit $\sum_u\|\tilde a d - g\|^2$ left by no step at all?
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -603,44 +603,46 @@ teach.show(fig, "Misfit of all uses after the step over that before, against "
 # </details>
 # <details><summary>Hint 3: first line</summary>
 #
-# `number_of_uses = 2`, which leaves at most as much as there was
+# `U = 1`, then a loop: what can $U$ uses leave at most?
 #
 # </details>
 
 # %% tags=["exercise"]
 # Exercise 13.5
-# <solution number_of_uses, large_tau>
-number_of_uses, large_tau = 5, 100.0
-# </solution>
+def fewest_uses(factor):
+    """Return U, for a factor of 1 or more."""
+    # <solution>
+    return int(np.sqrt(factor)) + 2  # (U - 1)**2 > factor
+    # </solution>
 
 # %% tags=["check"]
-number_of_uses, large_tau = check.overshoot((number_of_uses, large_tau), SEED)
+fewest_uses = check.overshoot(fewest_uses, SEED)
 
 # %% tags=["mistake"]
-# says: too few uses
-number_of_uses, large_tau = 2, 100.0
+# says: one use too few
+def fewest_uses(factor):
+    return int(np.sqrt(factor)) + 1
 
 # %% tags=["mistake"]
-# says: single steps are short
-number_of_uses, large_tau = 5, 1e-4
+# says: unless the factor is a square
+def fewest_uses(factor):
+    return int(np.ceil(np.sqrt(factor))) + 1
 
 # %% tags=["mistake"]
-# says: nothing is summed
-number_of_uses, large_tau = 1, 100.0
+# says: for every factor
+def fewest_uses(factor):
+    return 5
 
 # %% tags=["mistake"]
-# says: fewer uses will do
-number_of_uses, large_tau = 8, 100.0
-
-# %% tags=["mistake"]
-# says: whole number from 1 to 50
-number_of_uses, large_tau = 200, 100.0
+# says: not U − 1
+def fewest_uses(factor):
+    return int(factor) + 2
 
 # %% [markdown]
 # <details><summary>Written out (after Exercise 13.5)</summary>
 #
-# A large $\tau_\theta$ brings $h$ near 1. Then the sum leaves $(U - 1)^2$ times the misfit: 9 for four uses, 16 for
-# five.
+# A large $\tau_\theta$ brings $h$ near 1. Then the sum leaves nearly $(U-1)^2$ times the misfit: $U$ is the first whole
+# number above $1+\sqrt{\text{factor}}$.
 #
 # </details>
 #
@@ -807,11 +809,10 @@ def picture(runs, guess, task, alt):
 picture(time_runs, 1 / 12, "Adding problem",
         "Adding problem. Left: ProxProp's median after 10 epochs is below "
         "BackProp's at every step size, at the two larger by more than ten "
-        "times. Middle: each at the best step size for so many epochs, with "
-        "diamonds where it changes, "
-        "BackProp's median stays near guessing at first, meets the end of "
-        f"ProxProp's at {tie(time_runs)}, and ends lower. Right: the same over "
-        "seconds.")
+        "times. Middle: each at the best step size for so many epochs, "
+        "diamonds where it changes, BackProp's median stays near guessing at "
+        f"first, meets the end of ProxProp's at {tie(time_runs)}, and ends "
+        "lower. Right: the same over seconds.")
 
 # %% [markdown]
 # ## Sixteen maps

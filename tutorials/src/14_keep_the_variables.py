@@ -321,7 +321,7 @@ def pair(a, z, W, b, rho, alpha):
 #
 # $$ F(x + p + r) \le \tfrac12 F(x + 2p) + \tfrac12 F(x + 2r) = F(x). \tag{14.5} $$
 #
-# So $F$ does not rise, but may hardly fall (Exercise 14.4).
+# So $F$ does not rise, but may hardly fall.
 
 # %%
 def published(a, z, W, b, rho, alpha):
@@ -353,9 +353,9 @@ print(f"F from {before:.0f} to {F(W, b):.0f}; slope in b, zero after a block "
 # %% [markdown]
 # ## Exercise 14.4 (break it): steps that go nowhere
 #
-# One input, one output, six samples, every target 1, $\rho = 1$, start at zero. Choose the six inputs and
-# $\alpha > 0$ such that 20 rounds of simultaneous steps leave more than half of the misfit, and 20 rounds of
-# block steps less than a hundredth.
+# One input, one output, six samples, every target 1, $\rho=1$, start at zero. Choose $\alpha>0$ and six inputs, no two
+# less than 1 apart, such that 20 rounds of simultaneous steps leave more than half of the misfit, 20 of block steps less
+# than a hundredth.
 #
 # <details><summary>Hint 1: idea</summary>
 #
@@ -386,7 +386,7 @@ def left(update, inputs, alpha, rounds=20):
 # %% tags=["exercise"]
 # Exercise 14.4
 # <solution inputs, alpha_still>
-inputs, alpha_still = [1, 1, 1, 1, 1, 1], 0.001
+inputs, alpha_still = [101, 102, 103, 104, 105, 106], 0.001
 # </solution>
 
 # %% tags=["check"]
@@ -394,15 +394,19 @@ inputs, alpha_still = check.stands_still((inputs, alpha_still), left, SEED)
 
 # %% tags=["mistake"]
 # says: both kinds of step are the same
-inputs, alpha_still = [-1, 1, -1, 1, -1, 1], 0.001
+inputs, alpha_still = [-5, -3, -1, 1, 3, 5], 0.001
 
 # %% tags=["mistake"]
-# says: the inputs vary too much
+# says: explain different things
 inputs, alpha_still = [1, 2, 3, 4, 5, 6], 0.001
 
 # %% tags=["mistake"]
 # says: damps the overshoot away
-inputs, alpha_still = [1, 1, 1, 1, 1, 1], 1.0
+inputs, alpha_still = [101, 102, 103, 104, 105, 106], 1.0
+
+# %% tags=["mistake"]
+# says: nearer than 1
+inputs, alpha_still = [1, 1, 1, 1, 1, 1], 0.001
 
 # %%
 # a right answer, which is not shown: (14.5) is nearly an equality
@@ -413,6 +417,12 @@ for name, update in (("simultaneous steps", published), ("block steps", pair)):
           f"{stuck[name][1]:.3g}")
 
 # %% [markdown]
+# <details><summary>Written out (after Exercise 14.4)</summary>
+#
+# Inputs far from 0 beside their spread, say 101 to 106. Centre such inputs first.
+#
+# </details>
+#
 # ## A whole sweep
 #
 # BCD goes from the output down: $a_D$, $z_D$, then for $l = D, \dots, 2$ each $\theta_l$, $a_{l-1}$, $z_{l-1}$, and
@@ -445,7 +455,7 @@ def sweep(theta, z, a):
     return theta, z, a
 
 # %% [markdown]
-# Ten sweeps by hand, and by the library:
+# Ten sweeps, by hand and library:
 
 # %%
 method = ml.BCD(gamma, rho, alpha)
@@ -833,9 +843,8 @@ teach.show(fig, "ADMM with a prox weight of 5: loss of the network against 60 "
 # ## A race
 #
 # The same 300 digits, 30 epochs or sweeps. Each method gets the best of three values of one number, by training loss on
-# seed 9, then runs from three other seeds. ADMM has $\gamma = \beta$ and a prox weight of 1. BackProp takes
-# 15 mini-batches of 20 per epoch, the others sweep once. BCD has $\gamma = \rho = 1$; MAC's $\mu$ grows by
-# 5 % per sweep.
+# seed 9, then runs from three other seeds. BackProp takes 15 mini-batches of 20 per epoch, the others sweep once. ADMM has
+# $\gamma=\beta$ and prox weight 1, BCD $\gamma=\rho=1$; MAC's $\mu$ grows by 5 % per sweep.
 
 # %%
 entries = {"BackProp": ("lr", (0.01, 0.03, 0.1),
@@ -907,9 +916,9 @@ teach.show(fig,
 # %% [markdown]
 # ## Exercise 14.6 (open): choose by the energy?
 #
-# Somebody proposes to choose BCD's $\alpha$ by the lowest $E$ after 40 sweeps. Write down what you expect, run it for
-# three $\alpha$, and state a claim with numbers and limits. Then name one quantity, computed
-# from the variables alone, that you would watch beside $E$.
+# Somebody proposes to choose BCD's $\alpha$ by the lowest $E$ after 40 sweeps. Write down what you expect, run three
+# $\alpha$, and state a claim with numbers and limits. Which quantity, made of the variables alone, would you watch beside
+# $E$?
 
 # %% [markdown] tags=["answer"]
 # **One answer.** With a smaller $\alpha$ I expect blocks that follow each other more closely, and a lower $E$, which

@@ -5,6 +5,8 @@ The block is :math:`z_1 \to a_1 \to z_2 \to a_2 \to z_3 = a_3`, then :math:`z_4 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minilift import Add, Linear, Named, Network, SquaredError, Tanh
@@ -14,8 +16,7 @@ from minilift.layers.gram import Gram, stacked_product
 from minilift.local.solvers import damped_solve
 
 N_IN, WIDTH, N_OUT = 5, 4, 3
-MOST_USES = 50
-MISFIT = 10  # what the sum of single steps is to leave, in units of what was there before
+FACTORS = 1, 10, 20, 36, 90  # how many times what was there before the sum of single steps is to leave
 
 
 def residual_net(theta):
@@ -653,8 +654,21 @@ def stacked_step(answer, seed):
     return check("13.4", answer, claims, mistakes, fallback=library_stacked_step)
 
 
+WRONG_USES = {
+    "one use too few: the sum is up to U times too long and leaves (U − 1)² of the misfit, not U²":
+        lambda factor: math.floor(math.sqrt(factor)) + 1,
+    "right, unless the factor is a square: with U = 1 + √factor the sum leaves a little less than that": lambda
+        factor: math.ceil(math.sqrt(factor)) + 1,
+    "the misfit is squared: it leaves (U − 1)², not U − 1": lambda factor: math.floor(factor) + 2,
+    "it leaves (U − 1)², not U − 1, and more is asked for": lambda factor: math.ceil(factor) + 1,
+    "a number of uses is whole: the next one above": lambda factor: 1 + math.sqrt(factor),
+    "a number of uses is whole, and one use too few: the sum leaves (U − 1)², not U²": math.sqrt,
+    "one use more than needed": lambda factor: math.floor(math.sqrt(factor)) + 3,
+}
+
+
 def overshoot(answer, seed):
-    """Exercise 13.5: the fewest equal uses, and a τ_θ, where the sum of single steps makes the misfit far larger."""
+    """Exercise 13.5: the fewest equal uses with which the sum of single steps can make the misfit so much larger."""
     rng = np.random.default_rng(seed)
     a = tilde(rng.normal(size=(30, 4)))
     wanted = rng.normal(size=(5, 2))  # a change of θ that would remove the misfit of each use
@@ -664,33 +678,26 @@ def overshoot(answer, seed):
         d = np.linalg.solve(a.T @ a + np.eye(5) / tau_theta, a.T @ a @ wanted)
         return float(np.sum((a @ (uses * d - wanted))**2) / np.sum((a @ wanted)**2))
 
-    def numbers(found):
-        if isinstance(found, (str, int, float)) or len(found) != 2:
-            raise ValueError("two numbers are expected, U and τ_θ")
-        return float(found[0]), float(found[1])
+    def claims(fewest):
+        for factor in FACTORS:
+            uses = fewest(factor)
+            if np.ndim(uses):
+                raise ValueError(f"one number is expected, U, and the shape {np.shape(uses)} comes")
+            yield Claim(f"factor {factor}: U is a whole number (excess)", abs(uses - round(uses)), 0)
+            yield Claim(f"factor {factor}: with τ_θ = 10000 the sum leaves more (shortfall)",
+                        beyond(factor - left(uses, 1e4)), 1e-6)
+            yield Claim(f"factor {factor}: one use fewer never does (excess)",
+                        beyond(left(uses - 1, 1e12) - factor), 1e-6)
 
-    def claims(found):
-        uses, tau_theta = numbers(found)
-        excess = abs(uses - round(uses)) + max(0.0, 1 - uses, uses - MOST_USES)
-        yield Claim(f"U is a whole number from 1 to {MOST_USES} (excess)", excess, 0)
-        yield Claim("τ_θ is positive (shortfall)", beyond(1e-12 - tau_theta), 0)
-        if excess == 0 and tau_theta > 0:
-            yield Claim(f"misfit above {MISFIT} times the old one (shortfall)",
-                        beyond(MISFIT - left(uses, tau_theta)), 1e-9)
-            yield Claim("with one use fewer no τ_θ does it (excess)", beyond(left(uses - 1, 1e12) - MISFIT), 1e-9)
-
-    def mistakes(found):
-        uses, tau_theta = numbers(found)
-        yield uses > MOST_USES and 1 < tau_theta <= MOST_USES and tau_theta == round(tau_theta), \
-            f"U must be a whole number from 1 to {MOST_USES}; or are the two exchanged? First U, then τ_θ"
-        yield not 1 <= uses <= MOST_USES or uses != round(uses), f"U must be a whole number from 1 to {MOST_USES}"
-        yield tau_theta <= 0, "a step size is positive"
-        yield uses == 1, "with one use nothing is summed"
-        yield left(uses, 1e9) < MISFIT, \
-            "too few uses: the sum is at most U times too long, which leaves at most (U − 1)² of the misfit"
-        yield left(uses, tau_theta) < MISFIT, \
-            "the damping 1/τ_θ is still large: single steps are short, so that adding them does little harm"
-        yield left(uses - 1, 1e12) > MISFIT, "it explodes, but fewer uses will do: how few?"
+    def mistakes(fewest):
+        found = [float(fewest(factor)) for factor in FACTORS]
+        yield len({*found}) == 1, f"{found[0]:g} for every factor; a larger factor takes more uses"
+        yield from slips(fewest, [(factor,) for factor in FACTORS], WRONG_USES)
+        yield min(found) < 2, "with one use nothing is summed, and the misfit falls"
+        for factor, uses in zip(FACTORS, found):
+            yield left(uses, 1e4) <= factor, \
+                f"{uses:g} uses are too few for a factor of {factor}: the sum leaves {left(uses, 1e12):.3g} at most"
+            yield left(uses - 1, 1e12) > factor, f"for a factor of {factor} fewer uses than {uses:g} will do"
 
     return check("13.5", answer, claims, mistakes)
 

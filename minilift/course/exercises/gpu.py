@@ -452,42 +452,65 @@ def timed(answer, seed):
     return check("12.3", answer, claims, mistakes, fallback=library_timed)
 
 
+def library_standstill(theta, d):
+    """Return a quarter to a half of the smallest step that moves an entry in float32."""
+    return float(np.min(abs(theta) / abs(d))) * 2.0**-26
+
+
+def share_moved(theta, d, tau, dtype):
+    """Return the share of entries that a step changes in a dtype."""
+    old = theta.astype(dtype)
+    return float((old - dtype(tau) * d.astype(dtype) != old).mean())
+
+
 def standing_still(answer, theta, d, seed):
-    """Exercise 12.4: a step size at which float32 parameters do not move, and float64 ones do."""
-    mobile = abs(np.asarray(theta, dtype=float)) / abs(np.asarray(d, dtype=float))
-    smallest = float(mobile.min())
-    edge = float((abs(np.spacing(np.asarray(theta, dtype=np.float32))) / 2 / abs(np.asarray(d, dtype=float))).min())
+    """Exercise 12.4: the longest step, to a factor of ten, with which float32 parameters do not move."""
+    rng = np.random.default_rng(seed)
+    cases = {"the notebook's θ": (np.asarray(theta, dtype=float), np.asarray(d, dtype=float))}
+    for name, scale in (("another θ", 1.0), ("d 1000 times as large", 1e-3)):
+        drawn, ratio = rng.choice([-1, 1], size=(2, 50)) * 10.0 ** rng.uniform([[-2], [-1]], [[2], [1]], size=(2, 50))
+        drawn = drawn.astype(np.float32).astype(float)  # where a step ends is asked of float32's own numbers
+        cases[name] = drawn, drawn / (scale * ratio)
 
-    def moved(tau, dtype):
-        """Return the share of entries that a step changes."""
-        old = np.asarray(theta, dtype=dtype)
-        return float((old - np.asarray(tau, dtype=dtype) * np.asarray(d, dtype=dtype) != old).mean())
+    def claims(still):
+        for name, case in cases.items():
+            tau = still(*case)
+            if np.ndim(tau):
+                raise ValueError(f"one number is expected, and an array of the shape {np.shape(tau)} comes")
+            yield Claim(f"{name}: τ is positive", float(not tau > 0), 0)
+            yield Claim(f"{name}: share of entries that move in float32", share_moved(*case, tau, np.float32), 0)
+            yield Claim(f"{name}: none moves at 10 τ, either", float(share_moved(*case, 10 * tau, np.float32) == 0), 0)
+            yield Claim(f"{name}: share that stand still in float64", 1 - share_moved(*case, tau, np.float64), 0)
 
-    def claims(tau):
-        if np.ndim(tau):
-            raise ValueError(f"one number is expected, and an array of the shape {np.shape(tau)} comes")
-        tau = float(tau)
-        yield Claim("τ is positive", float(not tau > 0), 0)
-        yield Claim("share of entries that move in float32", moved(tau, np.float32), 0)
-        yield Claim("share that stand still in float64", 1 - moved(tau, np.float64), 0)
+    def mistakes(still):
+        taus = np.array([float(still(*case)) for case in cases.values()])
+        yield (taus == 0).any(), "nothing moves for τ = 0, in float64 neither: τ must be positive"
+        yield (taus < 0).any(), "τ must be positive"
+        yield np.ptp(np.log(taus)) < 1e-9, "the same τ for every θ and d: it must be made of them"
+        ratios = [abs(theta / d) for theta, d in cases.values()]
 
-    def mistakes(tau):
-        tau = float(tau)
-        yield tau == 0, "nothing moves for τ = 0, in float64 neither: τ must be positive"
-        yield tau <= 0, "τ must be positive"
-        yield same(tau / smallest * 2.0**24, 1, 1e-3) or same(tau / smallest * 2.0**25, 1, 1e-3), \
-            "at the edge itself a step is rounded to a move, to even or up: stay a factor 2 or more below"
-        yield same(tau / smallest * 2.0**53, 1, 1e-3), "float64's unit roundoff: in float64 nothing moves, either"
-        yield moved(tau, np.float64) < 1, "so small that entries stand still in float64 too"
+        def is_made_of(units, powers):
+            bits = np.log2(taus / units)
+            return any(same(bits, np.full(3, float(power)), 1e-3) for power in powers)
+        smallest = [ratio.min() for ratio in ratios]
+        yield (is_made_of(smallest, (-24, -25)),
+               "at the edge itself a step is rounded to a move, to even or up: stay a factor 2 or more below")
+        yield is_made_of(smallest, (-52, -53, -54)), "float64's unit roundoff: in float64 nothing moves, either"
         for rule, word in ((np.mean, "mean"), (np.median, "median"), (np.max, "largest")):
-            yield (any(same(tau / rule(mobile) * 2.0**k, 1, 1e-3) for k in (24, 25, 26, 27)),
+            yield (is_made_of([rule(ratio) for ratio in ratios], range(-28, -22)),
                    f"made of the {word} |θ|/|d|; the most mobile entry decides, the smallest")
-        yield moved(tau, np.float32) > 0.5, "far too large: most entries still move in float32"
-        yield moved(tau, np.float32) > 0, \
-            "a few entries still move; the most mobile one decides (the minimum, no mean), and τ is " \
-            f"{tau / edge:.3g} times the step that moves it"
+        yield (is_made_of([abs(theta).min() / abs(d).max() for theta, d in cases.values()], range(-28, -22)),
+               "the smallest |θ| and the largest |d| need not belong to one entry: |θ|/|d| first, then its minimum")
+        yield (is_made_of([(1 / ratio).min() for ratio in ratios], range(-28, -22)),
+               "upside down: a large |θ| stays, a large |d| moves, so |θ|/|d| is what counts")
+        moved = [share_moved(*case, tau, np.float32) for case, tau in zip(cases.values(), taus)]
+        yield max(moved) > 0.5, "far too large: most entries still move in float32"
+        yield max(moved) > 0, "a few entries still move; the most mobile one decides (the minimum, no mean)"
+        yield (min(share_moved(*case, tau, np.float64) for case, tau in zip(cases.values(), taus)) < 1,
+               "so small that entries stand still in float64 too")
+        yield True, "no entry moves, but in one case none does at 10 τ either: τ may be larger"
 
-    return check("12.4", answer, claims, mistakes)
+    return check("12.4", answer, claims, mistakes, fallback=library_standstill)
 
 
 close_to_answers(globals())

@@ -684,7 +684,7 @@ def pair(answer, seed):
 
 def standstill(left, update):
     """Return what a kind of step leaves after 1 and after 20 rounds, for an answer that the notebook does not show."""
-    return [left(update, np.ones(6), 0.001, rounds) for rounds in (1, 20)]
+    return [left(update, np.arange(101, 107), 0.001, rounds) for rounds in (1, 20)]
 
 
 def stands_still(answer, left, seed):
@@ -700,9 +700,14 @@ def stands_still(answer, left, seed):
             raise ValueError("inputs and alpha: finite numbers are expected")
         return inputs, alpha
 
+    def too_near(inputs):
+        """Return by how much two inputs are nearer to each other than 1."""
+        return beyond(1 - np.diff(np.sort(inputs)).min())
+
     def claims(answer):
         inputs, alpha = parts(answer)
         yield Claim("α is positive", 0.0 if alpha > 0 else math.inf, 0)
+        yield Claim("any two inputs differ by 1 or more (shortfall)", too_near(inputs), 1e-9)
         simultaneous, blocks = left(published, inputs, alpha), left(pair_of(), inputs, alpha)
         yield Claim("block steps leave at most 0.01 (excess)", beyond(blocks - 0.01), 0, "choose a smaller α")
         yield Claim("simultaneous steps leave at least 0.5 (shortfall)", beyond(0.5 - simultaneous), 0,
@@ -719,8 +724,9 @@ def stands_still(answer, left, seed):
                "α is so large that block steps are held back as well: choose a smaller one")
         yield (simultaneous < 0.5 and shared > 0.99,
                "α is too large: the prox term damps the overshoot away; choose a smaller one")
-        yield (simultaneous < 0.5, f"the inputs vary too much: their cosine to the bias's column of ones is "
-                                   f"{shared:.2f}, and it must be nearer to 1")
+        yield (simultaneous < 0.5, f"simultaneous steps leave {simultaneous:.2g}: W and b explain different things "
+                                   "here, so that little is removed twice")
+        yield too_near(inputs) > 1e-9, "two of these inputs are nearer than 1 to each other"
 
     return check("14.4", answer, claims, mistakes)
 

@@ -631,55 +631,68 @@ def interval(answer, seed):
     return check("11.3", answer, claims, mistakes, fallback=library_interval)
 
 
+def library_tries(alpha, p):
+    """Return the least m with 1 − (1 − α)^m ≥ p."""
+    return int(np.ceil(np.log1p(-p) / np.log1p(-alpha)))
+
+
+def tries_with(above=lambda p: np.log(1 - p), below=lambda alpha: np.log(1 - alpha), final=lambda m: int(np.ceil(m))):
+    """Return an answer to 11.4 with a slip in it: the two logarithms, or what is made of their quotient."""
+    return lambda alpha, p: final(above(p) / below(alpha))
+
+
+WRONG_NUMBERS = {
+    "a quotient rounded down: with that many the chance is still below p": tries_with(final=int),
+    "claims are whole, and a quotient is not: which of its two neighbours does (11.2) ask for": tries_with(final=float),
+    "chances do not add: m α counts papers with two findings twice": tries_with(lambda p: p, lambda alpha: alpha),
+    "log(1 − p) over −α is a rule for small α: take the logarithm of 1 − α": tries_with(below=lambda alpha: -alpha),
+    "log(1 − α) stands below the line, not −log(1 + α)": tries_with(below=lambda alpha: -np.log(1 + alpha)),
+    "the chance that none holds is 1 − p, not p": tries_with(np.log),
+    "that one claim does not hold has the chance 1 − α, not α": tries_with(below=np.log),
+    "one too many, or rounded up twice": tries_with(final=lambda m: int(np.ceil(m)) + 1),
+    "α is the chance on one side already; it is not doubled": tries_with(below=lambda alpha: np.log(1 - 2 * alpha)),
+    "α is the chance on one side already; it is not halved": tries_with(below=lambda alpha: np.log(1 - alpha / 2)),
+    "1/α claims give one finding on average, whatever p is": tries_with(lambda p: 1.0, lambda alpha: alpha),
+    "a logarithm of a number below 1 is negative: the quotient of two is not": tries_with(
+        final=lambda m: -int(np.ceil(m))),
+}
+
+
 def tries(answer, seed):
-    """Exercise 11.4: the least number of claims about nothing of which one holds, more likely than not."""
+    """Exercise 11.4: the least number of claims about nothing of which one holds with a given chance."""
     rng = np.random.default_rng(0)  # whatever the seed: 8000 papers err by 0.006, and now and then by more than 0.02
+    cases = (0.025, 0.5), (0.05, 0.3), (0.025, 0.95), (0.3, 0.9), (0.002, 0.2)
 
-    def chance(m):
-        return 1 - (1 - 0.025) ** m
+    def chance(alpha, m):
+        return 1 - (1 - alpha) ** m
 
-    def alone(found):
-        """Return the number in an array of one number, anything else as it is."""
-        return found.item() if isinstance(found, np.ndarray) and found.size == 1 else found
-
-    def claims(found):
-        found = alone(found)
-        if callable(found) or isinstance(found, str) or np.ndim(found):
-            raise ValueError(f"one number is expected, got {found!r}")
-        m = int(found)
-        yield Claim("m is a whole number", abs(float(found) - m), 0)
-        yield Claim("with m claims the chance falls short of ½ by", beyond(0.5 - chance(m)), 0)
-        yield Claim("with m − 1 it exceeds ½ by", beyond(chance(m - 1) - 0.5), 0)
-        if not chance(m - 1) < 0.5 <= chance(m):
+    def claims(fewest):
+        for alpha, p in cases:
+            m, here = fewest(alpha, p), f"α = {alpha:g}, p = {p:g}"
+            if isinstance(m, str) or np.ndim(m):
+                raise ValueError(f"one number is expected, got {m!r}")
+            yield Claim(f"{here}: m is a whole number", abs(float(m) - round(float(m))), 0)
+            yield Claim(f"{here}: with m claims the chance falls short by", beyond(p - chance(alpha, m)), 0)
+            yield Claim(f"{here}: with m − 1 it exceeds p by", beyond(chance(alpha, m - 1) - p), 0)
+        m = int(fewest(0.025, 0.5))
+        if not chance(0.025, m - 1) < 0.5 <= chance(0.025, m):
             return  # nothing to simulate
         noise = rng.standard_normal((8000, m, 3))
         t = noise.mean(axis=2) / (noise.std(axis=2, ddof=1) / np.sqrt(3))
-        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(m), 0.02)
+        yield claim("simulated: share of papers with a finding", (t > 4.303).any(axis=1).mean(), chance(0.025, m), 0.02)
 
-    def mistakes(found):
-        found = alone(found)
-        yield callable(found), "this is a function; the number itself is asked for"
-        yield float(found) == 0.025, "this is α, the chance that one claim holds; how many claims are wanted"
-        yield (np.isclose(float(found), np.log(2) / 0.025),
-               "log 2 over α is a rule for small α, and claims are whole: take the logarithm of 1 − α")
-        yield (27 < float(found) < 27.5,
-               "claims are whole, and this is not: which of its two neighbours does (11.2) ask for")
-        yield float(found) % 1 > 0 and float(found) > 1, f"claims are whole, and {float(found):g} is not"
-        yield int(found) == 27, "with 27 claims the chance is still below ½ (was a quotient rounded down?)"
-        yield int(found) == 29, "one too many, or more: is it log(1 − α), and rounded up once?"
-        yield int(found) == 40, "1/α claims give one finding on average; more likely than not comes earlier"
-        yield int(found) in (118, 119), "this is for a chance of 95 %; more likely than not is ½"
-        yield float(found) < 0, "a logarithm of a number below 1 is negative: the quotient of two is not"
-        yield int(found) == 20, "chances do not add: 20 × 0.025 counts papers with two findings twice"
-        yield int(found) == 14, "5 % is for both sides; the claim holds only on one, 2.5 %"
-        yield int(found) in (13, 56, 57), "5 % is for both sides, and α is the chance on one: 0.025"
-        yield 0 < float(found) < 1, "this is a chance; how many claims are wanted"
-        yield int(found) == 36, "36 claims are what the tables hold; the least m is asked for"
-        yield int(found) == 1, "one claim about nothing holds with chance 0.025 only"
-        yield int(found) < 28, f"too few: with {int(found)} claims the chance is {chance(int(found)):.2g}, below ½"
-        yield int(found) > 28, "not the least: with fewer claims the chance is above ½ already"
+    def mistakes(fewest):
+        found = [float(fewest(*case)) for case in cases]
+        yield len({*found}) == 1, f"{found[0]:g} for every α and p; it must be made of them"
+        yield from slips(fewest, cases, WRONG_NUMBERS)
+        yield any(0 < m < 1 for m in found), "this is a chance; how many claims are wanted"
+        yield any(m % 1 > 0 for m in found), "claims are whole: of the two neighbours the larger reaches p"
+        for (alpha, p), m in zip(cases, found):
+            reached = f"for α = {alpha:g} the chance of {m:g} claims is {chance(alpha, m):.3g}"
+            yield chance(alpha, m) < p, f"too few: {reached}, below p = {p:g}"
+            yield chance(alpha, m - 1) >= p, f"not the least: {reached}, and one fewer reaches p = {p:g}, too"
 
-    return check("11.4", answer, claims, mistakes)
+    return check("11.4", answer, claims, mistakes, fallback=library_tries)
 
 
 close_to_answers(globals())

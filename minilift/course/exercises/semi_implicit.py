@@ -472,34 +472,60 @@ def sweep_down(answer, net, state, y, seed):
     return check("9.3", answer, claims, mistakes, fallback=library)
 
 
+def price_with(share=lambda t, q: (t / (t - q)) ** 2, final=lambda share: share / (1 - share)):
+    """Return an answer to 9.4 with a slip in it: the share that c/(1 + c) must be, or what is made of it."""
+    return lambda t, q: final(share(t, q))
+
+
+WRONG_PRICES = {
+    "this is c/(1 + c); or the price at which moving all the way to t would pay: u may stop between q and t":
+        price_with(final=lambda share: share),
+    "this is where u_on reaches 0, or squares are missing: the costs hold t² and (t − q)²": lambda t, q: -t / q,
+    "moving costs c/2 times the way from q to u, squared, and a miss: (t − q)² stands in it, not q²":
+        price_with(lambda t, q: (t / q) ** 2, lambda share: share),
+    "q is negative: the way is t − q, not t + q": price_with(lambda t, q: (t / (t + q)) ** 2),
+    "upside down: this is 1/c": price_with(final=lambda share: (1 - share) / share),
+    "c/(1 + c) is the share, so that c is share/(1 − share), not share/(1 + share)": price_with(
+        final=lambda share: share / (1 + share)),
+    "a root too many: the costs are compared as they are": price_with(lambda t, q: np.sqrt(t / (t - q))),
+    "a factor 2: both costs have a ½": price_with(final=lambda share: 2 * share / (1 - share)),
+    "a factor ½: both costs have one": price_with(final=lambda share: share / (1 - share) / 2),
+    "a ½ on one side alone: both costs have one": price_with(lambda t, q: (t / (t - q)) ** 2 / 2),
+    "t and q are exchanged": price_with(lambda t, q: (q / (t - q)) ** 2),
+    "the sign: a price is positive": price_with(final=lambda share: share / (share - 1)),
+}
+
+
 def dead_unit(answer, seed):
-    """Exercise 9.4: t, q, c with zero gradient at q and the fit's least value elsewhere."""
-    def claims(found):
-        if np.shape(found) != (3,):  # older NumPy takes an array of one number for that number
-            raise ValueError("three numbers are asked for: t, q and c")
-        t, q, c = map(float, found)
-        stay = relu_fit_value(np.float64(q), t, q, c)
+    """Exercise 9.4: the price below which the scalar fit has its least value away from a q without slope."""
+    rng = np.random.default_rng(seed)
+    pairs = list(zip(rng.uniform(0.3, 2, size=6), rng.uniform(-3, -0.2, size=6)))
+
+    def gain(t, q, c):
+        """Return by how much the best u on the other side is lower than staying, over the cost of staying."""
         move = relu_fit_value(np.maximum((t + c * q) / (1 + c), 0.0), t, q, c)
-        yield Claim("c is positive", float(c <= 0), 0)
-        yield Claim("at u = q the slope is zero, the unit off by 1 or more (shortfall)", beyond(1 + q), 0)
-        short = beyond(0.01 - (stay - move))
-        yield Claim("a point on the other side is lower by 0.01 or more", short, 0)
+        return 1 - float(move) / (t**2 / 2)
 
-    def mistakes(found):
-        yield np.shape(found) != (3,), "three numbers are asked for: t, q and c"
-        t, q, c = map(float, found)
-        yield q > 0 >= c, "is the order t, q, c? The start q is at most −1, the price c positive"
-        yield t <= -1 < 0 < q, "the unit is on at this q, so the fit's gradient sees the target; is the order t, q, c?"
-        yield c <= 0, "c is a price: it is positive"
-        yield q >= 0, "the unit is on at this q, so the fit's gradient sees the target"
-        yield q > -1, "the unit is off, but nearer than asked: q must be at most −1"
-        yield t <= 0, "with t ≤ 0 being off is what the target asks for"
-        gain = float(t**2 / 2 - relu_fit_value(np.maximum((t + c * q) / (1 + c), 0.0), t, q, c))
-        yield gain <= 1e-9, "staying is cheaper, or as cheap: the way from q to t costs more than the target is worth"
-        yield gain < 0.01, f"moving is cheaper, but by {gain:.2g} only; 0.01 is asked for"
+    def claims(price):
+        for t, q in pairs:
+            c = price(t, q)
+            if np.ndim(c):
+                raise ValueError(f"one number is expected, and the shape {np.shape(c)} comes")
+            here = f"t = {t:.2f}, q = {q:.2f}"
+            yield Claim(f"{here}: c is positive", float(not c > 0), 0)
+            yield Claim(f"{here}: at 0.99 c the other side is lower (shortfall)", beyond(-gain(t, q, 0.99 * c)), 0)
+            yield Claim(f"{here}: at 1.01 c it is not (excess)", beyond(gain(t, q, 1.01 * c)), 0)
 
-    figure = (1.0, -0.3, 0.5)  # no answer, since numbers can be read: it is not as far off as asked
-    return check("9.4", answer, claims, mistakes, fallback=figure)
+    def mistakes(price):
+        found = np.array([float(price(t, q)) for t, q in pairs])
+        yield np.ptp(found) < 1e-9, "one price for all; it must be made of t and q"
+        yield from slips(price, pairs, WRONG_PRICES)
+        yield (found <= 0).any(), "c is a price: it is positive"
+        for (t, q), c in zip(pairs, found):
+            yield gain(t, q, 0.99 * c) < 0, f"for t = {t:.2f}, q = {q:.2f} staying is cheaper already at this price"
+            yield gain(t, q, 1.01 * c) > 0, f"for t = {t:.2f}, q = {q:.2f} moving still pays at this price"
+
+    return check("9.4", answer, claims, mistakes, fallback=lambda t, q: t**2 / (q * (q - 2 * t)))
 
 
 close_to_answers(globals())

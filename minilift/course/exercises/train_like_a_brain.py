@@ -1,8 +1,10 @@
-r"""Checks of notebook 15: the gradient in a value, steps of all values at once, a rate too large, targets."""
+r"""Checks of notebook 15: the gradient in a value, steps of all values at once, the limit of the rate, targets."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 
 import numpy as np
 
@@ -292,31 +294,83 @@ def relax(answer, seed):
     return check("15.2", answer, claims, mistakes, fallback=library)
 
 
-def rate_at_the_limit(answer, energies, seed):
-    """Exercise 15.3: a rate with which the energy grows, while with nine tenths of it it falls."""
-    def claims(rate):
-        yield Claim("one number", 0.0 if np.ndim(rate) == 0 else np.inf, 0)
-        rate = np.asarray(rate, dtype=float).item()
-        yield Claim("the rate is positive", 0.0 if rate > 0 else np.inf, 0)
-        after, less = energies(rate, 60), energies(0.9 * rate, 60)
-        short = 0.0 if not np.isfinite(after[-1]) else beyond(10 * after[0] - after[-1])
-        yield Claim("after 60 steps F is ten times what it was (shortfall)", short, 0)
-        rise = less[-1] - less[0]
-        yield Claim("at nine tenths of the rate it has fallen (rise)", beyond(rise), 0)
+def errors_by_values(W):
+    """Return the matrix from the values (a_1, …, a_{D−1}) of a sample to its errors (e_1, …, e_D)."""
+    ends = np.cumsum([0] + [weights.shape[1] for weights in W[1:]])
+    M = np.eye(ends[-2], ends[-1])
+    for l in range(1, len(W) - 1):
+        M[ends[l - 1]:ends[l], ends[l]:ends[l + 1]] = -W[l + 1]
+    return M
 
-    def mistakes(rate):
-        yield np.ndim(rate) != 0, "one number is asked for"
-        rate = np.asarray(rate, dtype=float).item()
-        yield not rate > 0, "a rate is positive"
-        after, less = energies(rate, 60), energies(0.9 * rate, 60)
-        yield (after[-1] <= after[0] and energies(1.05 * rate, 60)[-1] > 10 * after[0],
-               "F has fallen, but at 1.05 times this rate it blows up: the limit is near, and so near to it 60 steps "
-               "show no tenfold growth")
-        yield after[-1] <= after[0], "F has fallen: this rate is small enough for it to settle"
-        yield after[-1] < 10 * after[0], "F does not settle, but it has not grown tenfold either"
-        yield not less[-1] <= less[0], "this rate blows up, but so does nine tenths of it: the limit lies lower"
 
-    return check("15.3", answer, claims, mistakes)
+def library_limit(W):
+    """Return 2 over the largest curvature of the energy of linear maps."""
+    return 2 / float(np.linalg.norm(errors_by_values(W), 2)) ** 2
+
+
+def limit_with(of=lambda M, W: np.linalg.norm(M, 2) ** 2, keep=lambda M, W: M, top=2.0):
+    """Return an answer to 15.3 with a slip in it: what is taken of the matrix, of which part of it, what is over it."""
+    return lambda W: top / of(keep(errors_by_values(W), W), W)
+
+
+WRONG_RATES = {
+    "the limit is 2/λ_max, not 1/λ_max": limit_with(top=1.0),
+    "this is λ_max; the limit is 2/λ_max": lambda W: 2 / library_limit(W),
+    "λ_max is the square of M's largest singular value": limit_with(lambda M, W: np.linalg.norm(M, 2)),
+    "the limit belongs to the largest curvature, not to the smallest": limit_with(
+        lambda M, W: np.linalg.norm(M, -2) ** 2),
+    "the limit belongs to the largest curvature, not to the mean": limit_with(lambda M, W: np.sum(M**2) / len(M)),
+    "the sum of all curvatures is more than the largest of them": limit_with(lambda M, W: np.sum(M**2)),
+    "the blocks −W beside the diagonal are missing: without them the layers do not meet": limit_with(
+        lambda M, W: 1 + max(np.linalg.norm(weights, 2) for weights in W[2:]) ** 2),
+    "the identity is missing: a value's own error is a part of F": limit_with(
+        keep=lambda M, W: M - np.eye(*M.shape)),
+    "the output's error is missing: it is one of those of a_{D−1}": limit_with(keep=lambda M, W: M[:, :len(M)]),
+    "W_1 has no part in it: the input does not move": lambda W: library_limit([None, np.eye(len(W[1])), *W[1:]]),
+    "right for two and three maps alone: a_l meets a_{l+1} in every layer": lambda W: library_limit(W[:4]),
+}
+
+
+def limit_of(answer, seed):
+    """Exercise 15.3: the rate below which the energy of linear maps falls, and above which it grows."""
+    rng = np.random.default_rng(seed)
+    nets = {f"{len(widths) - 1} maps": [None, *(0.3 * l * rng.normal(size=pair) for l, pair in enumerate(
+        itertools.pairwise(widths), start=1))] for widths in ((4, 6, 5, 3), (5, 4, 3), (3, 4, 5, 6, 4, 2))}
+
+    def growth(W, rate):
+        """Return F after 200 steps over F before; the errors are values @ M + fixed."""
+        M, draws = errors_by_values(W), np.random.default_rng(seed)
+        values, fixed = draws.normal(size=(8, len(M))), draws.normal(size=(8, len(M.T)))
+        before = np.sum((values @ M + fixed) ** 2)
+        for _ in range(200):
+            values = values - rate * (values @ M + fixed) @ M.T
+        return np.sum((values @ M + fixed) ** 2) / before
+
+    def claims(limit):
+        for name, W in nets.items():
+            rate = limit(W)
+            if np.ndim(rate):
+                raise ValueError(f"one number is expected, and the shape {np.shape(rate)} comes")
+            yield Claim(f"{name}: the rate is positive", float(not rate > 0), 0)
+            yield Claim(f"{name}: at 0.95 of it F falls (rise)", beyond(growth(W, 0.95 * rate) - 1), 0)
+            grown = growth(W, 1.05 * rate)
+            yield Claim(f"{name}: at 1.05 of it F is ten times what it was (shortfall)",
+                        beyond(10 - grown) if np.isfinite(grown) else 0.0, 0)
+
+    def mistakes(limit):
+        def right(W):
+            with contextlib.suppress(LookupError, TypeError, ValueError):
+                return same(limit(W) / library_limit(W), 1.0, 0.04)
+            return False
+        yield [*map(right, nets.values())] == [True, False, False], "right for three maps alone; D is len(W) − 1"
+        yield from slips(limit, [(W,) for W in nets.values()], WRONG_RATES)
+        for name, W in nets.items():
+            share = float(limit(W)) / library_limit(W)
+            yield not share > 0, "a rate is positive"
+            yield share < 0.95, f"{name}: F falls, but at 1.05 of your rate, too: it is {share:.3g} times the limit"
+            yield share > 1.05, f"{name}: F grows at 0.95 of your rate, too: it is {share:.3g} times the limit"
+
+    return check("15.3", answer, claims, mistakes, fallback=library_limit)
 
 
 def targets_with(base=1.0, up=1.0, down=-1.0, at=lambda h, t, l: t[l], below=lambda h, t, l: h[l], lowest=2,
