@@ -60,7 +60,7 @@ class Job(NamedTuple):
 @naming("--data")
 def existing(path):
     """Return the path of a file of data, or raise an error if there is none."""
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise ValueError(f"there is no file {path}; expected an .npz file with X_train, y_train, X_test and y_test")
     return path
 
@@ -120,8 +120,9 @@ def labels_of(what, y, samples, table):
         hint = where_labels_are(y, samples, y.shape[-1] if y.ndim == 2 else 0, real="")
         if table:
             hint += "; or real numbers, as y.astype(float) has them, for a regression" * (y.dtype.kind in "ui")
-        raise ValueError(f"{what} must be {samples} labels, whole numbers from 0, got "
-                         f"{y.dtype} of shape {y.shape}" + hint)
+        wrong = y.dtype.kind in "ui" and y.shape == (samples,)  # then it is the numbers that are
+        raise ValueError(f"{what} must be {samples} labels, whole numbers from 0{' to 1000000' * wrong}, got "
+                         + (f"{y.min()} to {y.max()}" if wrong else f"{y.dtype} of shape {y.shape}") + hint)
     return y.astype(np.int64)
 
 
@@ -140,7 +141,8 @@ def check_finite(what, array):
         bad = ~np.isfinite(array.astype(np.float32))
     if bad.any():
         place = tuple(map(int, np.argwhere(bad)[0]))
-        raise ValueError(f"{what} holds {bad.sum()} numbers that are NaN, infinite or beyond 1e38, first "
+        some = f"{bad.sum()} numbers that are" if bad.sum() > 1 else "a number that is"
+        raise ValueError(f"{what} holds {some} NaN, infinite or beyond 1e38, first "
                          f"{list(place)}: {array[place]}; leave those samples out, or fill in a number")
 
 

@@ -645,6 +645,7 @@ def objective(block, theta):
 
 
 net = ml.mlp([3, 4, 2])
+forgotten = print("made, but not returned")
 '''
 
 
@@ -686,6 +687,8 @@ def test_command_checks_the_users_object(command, target, code, words):
       for words in ("", "mine.py:my_step --like ", "mine.py:my_step --objective ", "mine.py:my_step --net ")],
     ("mine.py:GoodTanhh", "did you mean 'GoodTanh'"), ("mine.py:Slope", "wants arguments"),
     ("mine.py:net --like backprop", "--like goes with a method"), ("--like backprop", "goes with a method"),
+    *[(f"mine.py:forgotten{more}", "mine.py:forgotten: verify: thing must be a network, map, activation, loss, "
+       "method, a function of a Block, or a claim such as Argmin, got None") for more in ("", " --like backprop")],
     ("mine.py:my_step --like proxprp", "--like: unknown name 'proxprp'; did you mean 'proxprop'"),
     ("mine.py:my_step --like proxprop:tau=1", "unknown name 'tau'"),
     ("mine.py:my_step --net mine.py:my_step", "--net")])

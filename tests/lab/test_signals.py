@@ -81,6 +81,19 @@ def test_reproduce_ends_with_its_workers(number, code, word, to_all, jobs, tmp_p
 
 
 @POSIX
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_ctrl_c_while_the_processes_of_verify_import_is_reported_once():
+    command, pipes = [sys.executable, "-m", "minilift.cli", "verify", "--jobs", "3"], {"stderr": subprocess.PIPE}
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, text=True, **pipes) as process:
+        wait_for(lambda: len(descendants(process.pid)) == 2, 120, "no processes were started")
+        time.sleep(0.05)  # they are Python by now, and far from having imported NumPy
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err == "checking all that the package holds: about 10 seconds\nminilift verify: interrupted\n"
+
+
+@POSIX
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"),
                                                      (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, monkeypatch, capsys):
