@@ -78,7 +78,7 @@ class Dataset:
     ----------
     name : str
     X_train, X_test : array (N, n), float32
-        Images are in [0, 1] and flattened from (height, width, channels).
+        Images are in [0, 1] and flattened from (height, width, channels). Lists and tables of pandas become arrays.
     y_train, y_test : array
         Labels (N,), int64, from 0 to n_classes − 1; or real targets (N, m), float32. Real targets (N,) become (N, 1).
     image_shape : (height, width, channels) or None
@@ -108,10 +108,13 @@ class Dataset:
     licence: str = ""
 
     def __post_init__(self):
-        for name in ("y_train", "y_test"):
-            y = getattr(self, name)
-            if getattr(getattr(y, "dtype", None), "kind", None) == "f" and y.ndim == 1 and hasattr(y, "reshape"):
-                object.__setattr__(self, name, y.reshape(-1, 1))  # a view; tables of pandas have no reshape
+        for name in ("X_train", "y_train", "X_test", "y_test"):
+            array = getattr(self, name)
+            if isinstance(array, Sequence) or hasattr(array, "to_numpy"):  # a list, or a table of pandas
+                array = as_array(f"Dataset: {name}", array)
+            if name[0] == "y" and getattr(getattr(array, "dtype", None), "kind", None) == "f" and array.ndim == 1:
+                array = array.reshape(-1, 1)  # a view
+            object.__setattr__(self, name, array)
 
     def __repr__(self):
         shape = "×".join(map(str, self.image_shape or np.shape(self.X_train)[1:]))

@@ -108,6 +108,15 @@ def test_every_label_stands_in_the_legend(label):
         assert len(plots.history(runs).legends[0].get_texts()) == len(runs)
 
 
+def test_a_long_label_is_not_cut_off():
+    path = "a long name of a folder/" * 8 + "mine.py:step"
+    figure = plots.comparison({path: history([2.0, 1.0]), "b": history([2.0, 1.0])})
+    rendered(figure)
+    legend, (text, _) = figure.legends[0].get_window_extent(), figure.legends[0].get_texts()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+    assert text.get_text().replace("\n", " ") == path
+
+
 # ---- training curves
 
 

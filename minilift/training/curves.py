@@ -23,6 +23,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 ROOM, ROW = 3, 0.19  # rows of a legend for which a figure has room, and inches that each further one needs
+WIDEST = 100  # characters in a line of a legend below two panels
 
 
 METHOD_STYLE: dict[str, dict] = {
@@ -201,7 +202,8 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     for axes in in_time:
         axes.set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is left out
     for label, style in styles({label: looks[label] for label in runs} if looks else looks_of(runs)).items():
-        draw(panels, runs[label], column, style, label)
+        name = str(label)
+        draw(panels, runs[label], column, style, name if len(name) <= WIDEST else textwrap.fill(name, WIDEST))
     for axes in in_time:
         bring_crosses_in(axes)
     if level is not None and abs(math.log10(level)) < 200:  # beyond, the margins of a logarithmic axis overflow
