@@ -33,6 +33,7 @@ from minilift.lab.tables import number
 from minilift.support.arguments import where_labels_are
 from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
+from minilift.support.processes import own_folder_ignored
 from minilift.support.signals import children_spared
 from minilift.support.terminal import how_to_install, is_mistake, note, watched
 from minilift.training.fit import evaluate
@@ -272,11 +273,12 @@ def spread(function, jobs, workers):
         from joblib.parallel import get_active_backend
     except ImportError as error:
         raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
-    start_trackers()
+    with own_folder_ignored():
+        start_trackers()
     lazy = get_active_backend()[0].supports_return_generator  # multiprocessing, and Ray's, give all results at the end
     way = "generator_unordered" if lazy else "list"
     with ExitStack() as undone:
-        with children_spared() if sent is None else nullcontext():
+        with own_folder_ignored(), children_spared() if sent is None else nullcontext():
             found = Parallel(workers, return_as=way, batch_size=1)(map(delayed(function), jobs))
             if lazy:
                 undone.callback(end, found)
