@@ -63,6 +63,7 @@ from minilift.support.arguments import (
     random_generator,
     sequence,
     shown,
+    text,
     whole_number,
 )
 from minilift.support.backend import as_array, check_arrays
@@ -108,6 +109,7 @@ class Dataset:
     licence: str = ""
 
     def __post_init__(self):
+        text("Dataset: name", self.name)  # with the arrays alone each would stand one place too early
         for name in ("X_train", "y_train", "X_test", "y_test"):
             array = getattr(self, name)
             if isinstance(array, Sequence) or hasattr(array, "to_numpy"):  # a list, or a table of pandas
@@ -603,8 +605,8 @@ def describe(name: str) -> str:
     the embedded UCI optical digits
     """
     loader = SETS[known_name("data set", name, SETS)]
-    text = inspect.getdoc(loader) or "no description, as Python runs without docstrings (-OO)"
-    lines = [text.partition("\n")[0].removeprefix("Return ")]
+    about = inspect.getdoc(loader) or "no description, as Python runs without docstrings (-OO)"
+    lines = [about.partition("\n")[0].removeprefix("Return ")]
     if name == "digits":
         facts = digits_manifest()
         lines += [f"Source: {facts['source']}; {facts['citation']}", f"Licence: {facts['licence']}"]

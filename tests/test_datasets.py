@@ -170,6 +170,14 @@ def test_lists_and_tables_are_a_data_set_as_arrays_are(kind):
         Dataset("mine", X, y, [[1], [2, 3]], y)
 
 
+def test_a_data_set_without_a_name_is_told_what_comes_first():
+    X, y = np.zeros((2, 1)), np.zeros(2, int)
+    with pytest.raises(TypeError, match=r"^Dataset: 'y_test' is missing \(in this order: name, X_train, y_train, "):
+        Dataset(X, y, X, y)
+    with pytest.raises(TypeError, match=r"^Dataset: name must be a text, got ndarray of shape"):
+        Dataset(X, y, X, y, "mine")
+
+
 # --- embedded digits ----------------------------------------------------------------------------------------
 
 

@@ -385,7 +385,8 @@ ATTRIBUTES |= {
                **dict.fromkeys(("errors", "failed"), "report.failures"), "results": "report.checks"},
 }
 # methods of these classes whose arguments are guessed at
-CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",)}
+CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",),
+          "Dataset": ("__init__",)}
 EXPORTED: list[str] = []  # the package's names, which the package itself enters here
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 
