@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -398,6 +399,16 @@ def test_a_figure_is_written_whole_in_the_format_of_its_name(tmp_path):
         with pytest.raises(ValueError, match="must end in one of"):
             plots.save(figure, tmp_path / bad)
     assert {path.name for path in tmp_path.iterdir()} == {"x.png", "x.PDF"}
+
+
+def test_a_notebook_shows_a_figure_that_a_cell_ends_with():
+    """Without pyplot, which tells IPython how, it would show no more than the figure's name."""
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    run = history([2.0, 1.0])
+    figures = [plots.graph(ml.mlp([2, 3, 1])), plots.comparison({"a": run}), run.plot()]
+    for figure in [*figures, pickle.loads(pickle.dumps(figures[0]))]:
+        shown, _ = formatter.format(figure)
+        assert shown["image/png"].startswith(b"\x89PNG")
 
 
 def test_no_display_and_no_pyplot_are_needed():

@@ -35,7 +35,7 @@ from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
 from minilift.support.processes import own_folder_ignored
 from minilift.support.signals import children_spared
-from minilift.support.terminal import how_to_install, is_mistake, note, watched
+from minilift.support.terminal import bar_class, how_to_install, is_mistake, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a step size is at a cliff if the next larger one has more than this multiple of its loss
@@ -642,8 +642,6 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     search, repeated : list of dict
         The records of both stages.
     """
-    from tqdm.auto import tqdm
-
     def do(points, run, epochs, seeds, stage):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
         with closing(run(jobs, bar)) as records:  # this ends workers if we are ended
@@ -664,7 +662,7 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     def work(points, epochs, seeds):
         return len(seeds) * sum(epochs[label] for _, label, *_ in points)
 
-    pairs = list(dict.fromkeys(point[:2] for point in grid))
+    pairs, tqdm = list(dict.fromkeys(point[:2] for point in grid)), bar_class()
     lines, last = progress and not watched(), work(pairs, *repeat[1:])
     with tqdm(total=work(grid, *search[1:]) + last, unit="epoch", disable=not progress or lines, **bar_options) as bar:
         searched = seek(*search)

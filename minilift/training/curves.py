@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -332,7 +333,16 @@ def new_figure(width, height, layout="constrained"):
     """Return an empty white figure of the given size in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    vars(figure)["_repr_png_"] = partial(as_png, figure)  # without pyplot a notebook would show the figure's name alone
+    return figure
+
+
+def as_png(figure):
+    """Return the bytes of a figure's picture."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
 
 
 @spelled
