@@ -419,6 +419,15 @@ def test_no_display_and_no_pyplot_are_needed():
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize(("losses", "scale"), [([1.0, -2.0], "linear"), ([-1.0, -2.0], "linear"), ([1.0, 0.0], "log")])
+def test_losses_that_a_logarithmic_axis_cannot_show_have_a_linear_one(losses, scale):
+    """As those of one's own loss may be, a log-likelihood for instance."""
+    runs = {"backprop": history([4.0, 2.0]), "mine": history(losses)}
+    for figure in (plots.comparison(runs), plots.history(runs), plots.comparison({"mine": runs["mine"]})):
+        assert {axes.get_yscale() for axes in figure.axes} == {scale}
+        rendered(figure)
+
+
 def test_losses_of_zero_and_infinity_do_not_break_a_figure():
     figure = plots.comparison({"backprop": history([4.0, 0.0, math.inf])})
     rendered(figure)

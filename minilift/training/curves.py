@@ -115,6 +115,8 @@ def looks_of(runs):
 def history(histories: Any) -> Figure:
     """Return a figure of losses against epochs and against seconds.
 
+    The losses' axis is logarithmic, or linear if one of them is negative.
+
     Parameters
     ----------
     histories : History, list of History, or dict of label → History
@@ -159,6 +161,8 @@ def history(histories: Any) -> Figure:
 def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str = "train_loss",
                level: float | None = None, title: str | None = None, looks: dict[str, str] | None = None) -> Figure:
     """Return a figure of several methods side by side: loss against epochs and against seconds.
+
+    The losses' axis is logarithmic, or linear if one of them is negative.
 
     Parameters
     ----------
@@ -230,7 +234,7 @@ def checked_run(what, run, column="train_loss"):
 
 
 def panels_of(runs, ylabel):
-    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis.
+    """Return a figure with a panel for epochs and one for seconds, both with the same loss axis, logarithmic at first.
 
     If all histories are of rows without seconds, as one's own may be, there is no panel for them.
     """
@@ -265,6 +269,8 @@ def draw(panels, histories, column, style, label):
         shown = np.isfinite(median) & ((x > 0) | (axes.get_xscale() == "linear"))
         every = max(1, rows // 8)
         axes.plot(x[shown], median[shown], label=label, markersize=5, markevery=every, **{"linewidth": 1.6, **style})
+        if (median[np.isfinite(median)] < 0).any():  # the loss is one's own, such as a log-likelihood
+            axes.set_yscale("linear")
         if len(histories) > 1:
             low, high = losses.min(axis=0), losses.max(axis=0)
             whole = np.isfinite(high) & shown
