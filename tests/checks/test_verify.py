@@ -645,7 +645,7 @@ def objective(block, theta):
 
 
 net = ml.mlp([3, 4, 2])
-forgotten = print("made, but not returned")
+forgotten = [3, 1, 2].sort()  # which returns nothing
 '''
 
 
