@@ -71,6 +71,16 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # a user's prints are no JSON
+        report = report_on(arguments)
+        with folders_of_files():
+            text = report.to_json() if arguments.json else str(report)
+    print(text)
+    return 0 if report.passed else 1
+
+
+def report_on(arguments):
+    """Return the `Report` on what the arguments name."""
     given = {"like": like_of,
              "objective": lambda text: function("--objective", load_target(text), "(block, theta)", 2),
              "net": net_of}
@@ -94,9 +104,7 @@ def run(arguments):
     note("checking: some seconds" if alone else "checking all that the package holds: about 10 seconds")
     seed = arguments.seed
     with folders_of_files():
-        report = verify(thing, seed=seed, **options) if alone else all_checked(seed, arguments.jobs)
-        print(report.to_json() if arguments.json else report)
-    return 0 if report.passed else 1
+        return verify(thing, seed=seed, **options) if alone else all_checked(seed, arguments.jobs)
 
 
 @contextlib.contextmanager

@@ -646,6 +646,7 @@ def objective(block, theta):
 
 net = ml.mlp([3, 4, 2])
 forgotten = [3, 1, 2].sort()  # which returns nothing
+print("a trial of my own")
 '''
 
 
@@ -742,6 +743,7 @@ def test_command_prints_json(command):
     done = command("mine.py:BadTanh", "--json", "--seed", "3")
     assert done.returncode == 1
     assert json.loads(done.stdout)["seed"] == 3
+    assert done.stderr.startswith("a trial of my own\n")
 
 
 @pytest.mark.slow
