@@ -215,6 +215,11 @@ def meant(target):
     """
     if target.partition(":")[0] in (*TRAINED, *LIKE):
         return "; our own methods are checked without a name: minilift verify"
+    return in_a_file(target)
+
+
+def in_a_file(target):
+    """Return the hint at 'mine.py:f' for what is written in another way, or "" if there is no such file."""
     parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
     if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
         return ""

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from minilift import datasets, plots
-from minilift.checks.command import load_target
+from minilift.checks.command import in_a_file, load_target
 from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
     CALM,
@@ -454,6 +454,8 @@ def parse_method(spec, what="--methods"):
             own = as_method(load_target(spec))
         name = spec.rpartition(":")[2]
         return Contender(spec if name in METHODS else name, lambda: own)
+    if spec.partition(":")[0] not in METHODS and (hint := in_a_file(spec)):
+        raise ValueError(f"{what}: expected a name or FILE.py:NAME, got {spec!r}{hint}")
     name, options = split_options(what, spec)
     if name not in METHODS:
         raise unknown_name(what, name, (*METHODS, *["family"] * (what == "--methods")))

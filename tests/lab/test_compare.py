@@ -907,3 +907,6 @@ def test_a_file_without_one_name_is_told_how_it_is_written(tmp_path):
                        "::step": "did you mean '.*mine.py:step'", ":step:a=1": "without arguments after it"}.items():
         with pytest.raises(ValueError, match=f"^--methods: .*{says}"):
             parse_method(f"{path}{more}")
+    for between in ":.":
+        with pytest.raises(ValueError, match=r"expected a name or FILE\.py:NAME, .*; did you mean '.*mine\.py:step'"):
+            parse_method(f"{path.with_suffix('')}{between}step")
