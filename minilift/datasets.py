@@ -63,6 +63,7 @@ from minilift.support.arguments import (
     random_generator,
     sequence,
     shown,
+    text,
     whole_number,
 )
 from minilift.support.backend import as_array, check_arrays
@@ -78,7 +79,7 @@ class Dataset:
     ----------
     name : str
     X_train, X_test : array (N, n), float32
-        Images are in [0, 1] and flattened from (height, width, channels).
+        Images are in [0, 1] and flattened from (height, width, channels). Lists and tables of pandas become arrays.
     y_train, y_test : array
         Labels (N,), int64, from 0 to n_classes − 1; or real targets (N, m), float32. Real targets (N,) become (N, 1).
     image_shape : (height, width, channels) or None
@@ -108,10 +109,14 @@ class Dataset:
     licence: str = ""
 
     def __post_init__(self):
-        for name in ("y_train", "y_test"):
-            y = getattr(self, name)
-            if getattr(getattr(y, "dtype", None), "kind", None) == "f" and y.ndim == 1 and hasattr(y, "reshape"):
-                object.__setattr__(self, name, y.reshape(-1, 1))  # a view; tables of pandas have no reshape
+        text("Dataset: name", self.name)  # with the arrays alone each would stand one place too early
+        for name in ("X_train", "y_train", "X_test", "y_test"):
+            array = getattr(self, name)
+            if isinstance(array, Sequence) or hasattr(array, "to_numpy"):  # a list, or a table of pandas
+                array = as_array(f"Dataset: {name}", array)
+            if name[0] == "y" and getattr(getattr(array, "dtype", None), "kind", None) == "f" and array.ndim == 1:
+                array = array.reshape(-1, 1)  # a view
+            object.__setattr__(self, name, array)
 
     def __repr__(self):
         shape = "×".join(map(str, self.image_shape or np.shape(self.X_train)[1:]))
@@ -600,8 +605,8 @@ def describe(name: str) -> str:
     the embedded UCI optical digits
     """
     loader = SETS[known_name("data set", name, SETS)]
-    text = inspect.getdoc(loader) or "no description, as Python runs without docstrings (-OO)"
-    lines = [text.partition("\n")[0].removeprefix("Return ")]
+    about = inspect.getdoc(loader) or "no description, as Python runs without docstrings (-OO)"
+    lines = [about.partition("\n")[0].removeprefix("Return ")]
     if name == "digits":
         facts = digits_manifest()
         lines += [f"Source: {facts['source']}; {facts['citation']}", f"Licence: {facts['licence']}"]

@@ -1,9 +1,10 @@
 r"""Figures: the layer graph, training curves of one run or of several methods, residuals of inexact solves, and the
 filters and activations of a convolution.
 
-Each function returns a `matplotlib.figure.Figure` made without pyplot: nothing needs a display and nothing is kept in
-a global list. Colours are those of Okabe and Ito, which colour-blind readers can tell apart; a method has the same
-colour, line style and marker in all figures (`METHOD_STYLE`). A cross on the top edge marks a run that diverged.
+Each function returns a `matplotlib.figure.Figure` made without pyplot: nothing needs a display and nothing is kept in a
+global list. A notebook shows the one that a cell ends with. Colours are those of Okabe and Ito, which colour-blind
+readers can tell apart; a method has the same colour, line style and marker in all figures (`METHOD_STYLE`). A cross on
+the top edge marks a run that diverged.
 """
 
 from __future__ import annotations

@@ -737,7 +737,7 @@ GUESSES |= {
     "digits.num_classes": (lambda: data().num_classes, "data.n_classes"),
     "digits.y_val": (lambda: data().y_val, "validation"),
     "digits.inputs": (lambda: data().inputs, "data.X_train"),
-    "digits.split()": (lambda: data().split(), "datasets.split"),
+    "digits.split()": (lambda: data().split(), "datasets.split(X, y, fraction=0.2)"),
     "digits.batch(32)": (lambda: data().batch(32), "batch_size"),
     "digits.train_data": (lambda: data().train_data, "data.X_train"),
     "digits.classes_": (lambda: data().classes_, "n_classes"),

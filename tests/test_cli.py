@@ -161,6 +161,7 @@ MISTAKES = [
     ("compare --backend cuppy", "--backend: unknown name 'cuppy'; did you mean 'cupy'?"),
     ("compare --data digts", "data set: unknown name 'digts'; did you mean 'digits'?"),
     ("compare --data moons:nose=1", "option of moons: unknown name 'nose'; did you mean 'noise'?"),
+    ("compare --data digits:n=3", "option of digits: unknown name 'n' (known: none)"),
     ("compare --output x.pgn", "'x.pgn': the name of a figure must end in one of"),
     ("compare --output nowhere/x.png", "--output: there is no folder nowhere"),
     ("data", "the following arguments are required: {list,fetch}"),

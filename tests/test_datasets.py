@@ -142,6 +142,42 @@ def test_a_split_takes_what_numpy_makes_arrays_of():
         split([[1], [2, 3]], [0, 1], 0.5)
 
 
+class Table:
+    """A table like those of pandas: no array, but one can be made of it."""
+
+    def __init__(self, rows):
+        self.rows, self.shape = rows, np.shape(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.rows)
+
+    def to_numpy(self):
+        return np.array(self.rows)
+
+
+@pytest.mark.parametrize("kind", [list, Table])
+def test_lists_and_tables_are_a_data_set_as_arrays_are(kind):
+    X, y = [[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]], [1.0, 2.0, 6.0]
+    own, arrays = (Dataset("mine", *map(form, (X, y, X[:1], y[:1]))) for form in (kind, np.array))
+    for form in (lambda data: data, Dataset.standardized, Dataset.autoencoder):
+        for name in ("X_train", "y_train", "X_test", "y_test"):
+            np.testing.assert_array_equal(getattr(form(own), name), getattr(form(arrays), name))
+    assert own.y_train.shape == (3, 1)
+    with pytest.raises(ValueError, match="Dataset: X_test: cannot be made into an array"):
+        Dataset("mine", X, y, [[1], [2, 3]], y)
+
+
+def test_a_data_set_without_a_name_is_told_what_comes_first():
+    X, y = np.zeros((2, 1)), np.zeros(2, int)
+    with pytest.raises(TypeError, match=r"^Dataset: 'y_test' is missing \(in this order: name, X_train, y_train, "):
+        Dataset(X, y, X, y)
+    with pytest.raises(TypeError, match=r"^Dataset: name must be a text, got ndarray of shape"):
+        Dataset(X, y, X, y, "mine")
+
+
 # --- embedded digits ----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -106,6 +107,15 @@ def test_every_label_stands_in_the_legend(label):
         texts = [text.get_text().strip() for text in plots.comparison(runs).legends[0].get_texts()]
         assert texts == [str(one) for one in runs]
         assert len(plots.history(runs).legends[0].get_texts()) == len(runs)
+
+
+def test_a_long_label_is_not_cut_off():
+    path = "a long name of a folder/" * 8 + "mine.py:step"
+    figure = plots.comparison({path: history([2.0, 1.0]), "b": history([2.0, 1.0])})
+    rendered(figure)
+    legend, (text, _) = figure.legends[0].get_window_extent(), figure.legends[0].get_texts()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+    assert text.get_text().replace("\n", " ") == path
 
 
 # ---- training curves
@@ -398,12 +408,31 @@ def test_a_figure_is_written_whole_in_the_format_of_its_name(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"x.png", "x.PDF"}
 
 
+def test_a_notebook_shows_a_figure_that_a_cell_ends_with():
+    """Without pyplot, which tells IPython how, it would show no more than the figure's name."""
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    run = history([2.0, 1.0])
+    figures = [plots.graph(ml.mlp([2, 3, 1])), plots.comparison({"a": run}), run.plot()]
+    for figure in [*figures, pickle.loads(pickle.dumps(figures[0]))]:
+        shown, _ = formatter.format(figure)
+        assert shown["image/png"].startswith(b"\x89PNG")
+
+
 def test_no_display_and_no_pyplot_are_needed():
     code = ("import io, sys, minilift as ml; from minilift import plots; figure = plots.graph(ml.mlp([4, 3, 2])); "
             "figure.savefig(io.BytesIO()); print('matplotlib.pyplot' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MPLCONFIGDIR": ""})
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(("losses", "scale"), [([1.0, -2.0], "linear"), ([-1.0, -2.0], "linear"), ([1.0, 0.0], "log")])
+def test_losses_that_a_logarithmic_axis_cannot_show_have_a_linear_one(losses, scale):
+    """As those of one's own loss may be, a log-likelihood for instance."""
+    runs = {"backprop": history([4.0, 2.0]), "mine": history(losses)}
+    for figure in (plots.comparison(runs), plots.history(runs), plots.comparison({"mine": runs["mine"]})):
+        assert {axes.get_yscale() for axes in figure.axes} == {scale}
+        rendered(figure)
 
 
 def test_losses_of_zero_and_infinity_do_not_break_a_figure():

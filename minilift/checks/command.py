@@ -28,6 +28,7 @@ from minilift.models import mlp, resnet, rnn
 from minilift.support.arguments import function, known_name, shown, split_options, takes, unknown_name, whole_number
 from minilift.support.options import check_count, check_options, naming, whole
 from minilift.support.processes import cores, own_process
+from minilift.support.signals import children_spared
 from minilift.support.terminal import USERS_FILE, note
 from minilift.training.names import METHODS as TRAINED
 from minilift.training.names import named_method
@@ -70,6 +71,16 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # a user's prints are no JSON
+        report = report_on(arguments)
+        with folders_of_files():
+            text = report.to_json() if arguments.json else str(report)
+    print(text)
+    return 0 if report.passed else 1
+
+
+def report_on(arguments):
+    """Return the `Report` on what the arguments name."""
     given = {"like": like_of,
              "objective": lambda text: function("--objective", load_target(text), "(block, theta)", 2),
              "net": net_of}
@@ -80,21 +91,20 @@ def run(arguments):
                 raise ValueError(f"--{name} {text}: goes with a method; name it, as FILE.py:NAME")
             with naming(f"--{name}"):
                 options[name] = read(text)
-    thing = None if arguments.target is None else load_target(arguments.target)
-    if thing is not None and arguments.jobs is not None:
+    alone = arguments.target is not None
+    thing = load_target(arguments.target) if alone else None
+    if alone and arguments.jobs is not None:
         raise ValueError("--jobs: goes with everything in the package, not with FILE.py:NAME")
-    if thing is not None and arguments.like == arguments.target:
+    if alone and arguments.like == arguments.target:
         options["like"] = thing  # it is its own reference, which proves nothing
-    if thing is not None:
+    if alone:
         with naming(arguments.target):
-            if kind_of(thing) != "method" and options:
+            if kind_of(thing) != "method" and options:  # kind_of refuses None, which would stand for the package
                 raise TypeError(f"--{next(iter(options))} goes with a method, got {shown(thing)}")
-    note("checking all that the package holds: about 10 seconds" if thing is None else "checking: some seconds")
+    note("checking: some seconds" if alone else "checking all that the package holds: about 10 seconds")
     seed = arguments.seed
     with folders_of_files():
-        report = all_checked(seed, arguments.jobs) if thing is None else verify(thing, seed=seed, **options)
-        print(report.to_json() if arguments.json else report)
-    return 0 if report.passed else 1
+        return verify(thing, seed=seed, **options) if alone else all_checked(seed, arguments.jobs)
 
 
 @contextlib.contextmanager
@@ -113,9 +123,11 @@ def all_checked(seed, jobs=None):
     """Return the `Report` on the whole package; other processes check their shares alongside this one."""
     seed = whole_number("verify: seed", seed, least=0)
     jobs = min(cores(), AT_ONCE) if jobs is None else check_count("jobs", jobs)
-    others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
-                               stdout=subprocess.PIPE) for turn in range(1, jobs)]
+    others = []
     try:
+        with children_spared():  # they ignore Ctrl-C by themselves only when they have imported what they need
+            others = [subprocess.Popen(own_process("minilift.checks.command", str(seed), str(turn), str(jobs)),
+                                       stdout=subprocess.PIPE) for turn in range(1, jobs)]
         shares = [package_checks(seed, None, 0, jobs), *map(checks_of_process, others)]
     finally:
         for other in others:
@@ -203,6 +215,11 @@ def meant(target):
     """
     if target.partition(":")[0] in (*TRAINED, *LIKE):
         return "; our own methods are checked without a name: minilift verify"
+    return in_a_file(target)
+
+
+def in_a_file(target):
+    """Return the hint at 'mine.py:f' for what is written in another way, or "" if there is no such file."""
     parts = re.fullmatch(r"(.+?)(?:\.py)?(?:::?|\.)(\w+)", target)
     if parts is None or parts[2] == "py" or not os.path.isfile(f"{parts[1]}.py"):
         return ""

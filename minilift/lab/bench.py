@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,7 +41,8 @@ from minilift.support.backend import BACKENDS, get_module, synchronize
 from minilift.support.files import moved_aside, read_npz, write_text
 from minilift.support.options import check_counts, command_line, naming, whole, writable_folder
 from minilift.support.processes import THREAD_VARIABLES, cores, own_process, same_modules
-from minilift.support.terminal import about, exit_code_of, note, watched
+from minilift.support.signals import children_spared
+from minilift.support.terminal import INTERRUPTED, about, exit_code_of, note, watched
 
 SETTLE = 0.1  # seconds between libraries: OpenBLAS threads spin for about 30 ms after their last product
 TURN = 0.05  # seconds that a turn takes at least; it consists of whole steps
@@ -621,7 +623,27 @@ def checked_options(arguments):
 def fresh_process(options, **more):
     """Run this module with the options in its own process, with libraries limited to the number of threads."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options["threads"]))}
-    return subprocess.run(own_process("minilift.lab.bench", json.dumps(options)), env=environment, check=False, **more)
+    words, process = own_process("minilift.lab.bench", json.dumps(options)), None
+    try:
+        with children_spared():  # until `interruptible` runs in it
+            process = subprocess.Popen(words, env=environment, **more)
+        out, _ = process.communicate()
+    except BaseException:
+        if process is not None:
+            process.kill()
+            process.wait()
+        raise
+    return subprocess.CompletedProcess(words, process.returncode, out)
+
+
+def interruptible(options):
+    """Measure, listening to Ctrl-C from now on; the process that started this one reports it."""
+    try:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        return measure(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def measure(options):
@@ -714,4 +736,4 @@ MEASURES = {  # for each benchmark, the functions that measure its rows, and mak
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of("minilift bench", measure, json.loads(sys.argv[1])))
+    sys.exit(exit_code_of("minilift bench", interruptible, json.loads(sys.argv[1])))

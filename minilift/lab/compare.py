@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from minilift import datasets, plots
-from minilift.checks.command import load_target
+from minilift.checks.command import in_a_file, load_target
 from minilift.lab.contenders import METHODS, Contender
 from minilift.lab.runs import (
     CALM,
@@ -449,14 +449,13 @@ def parse_method(spec, what="--methods"):
 
     Its label is the text, or for a file just NAME, unless one of our methods has that name.
     """
-    if re.fullmatch(r".+\.py:\w+", spec):
+    if re.search(r"\.py\b", spec):
         with naming(what):
             own = as_method(load_target(spec))
         name = spec.rpartition(":")[2]
         return Contender(spec if name in METHODS else name, lambda: own)
-    if re.search(r"\.py\b", spec):
-        raise ValueError(f"{what}: expected FILE.py:NAME, without arguments after it, got {spec!r}; with other "
-                         "settings make another object in the file")
+    if spec.partition(":")[0] not in METHODS and (hint := in_a_file(spec)):
+        raise ValueError(f"{what}: expected a name or FILE.py:NAME, got {spec!r}{hint}")
     name, options = split_options(what, spec)
     if name not in METHODS:
         raise unknown_name(what, name, (*METHODS, *["family"] * (what == "--methods")))

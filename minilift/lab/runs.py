@@ -33,8 +33,9 @@ from minilift.lab.tables import number
 from minilift.support.arguments import where_labels_are
 from minilift.support.files import read_npz
 from minilift.support.options import naming, shortened
+from minilift.support.processes import own_folder_ignored
 from minilift.support.signals import children_spared
-from minilift.support.terminal import how_to_install, is_mistake, note, watched
+from minilift.support.terminal import bar_class, how_to_install, is_mistake, note, watched
 from minilift.training.fit import evaluate
 
 FACTOR = 3.0  # a step size is at a cliff if the next larger one has more than this multiple of its loss
@@ -60,7 +61,7 @@ class Job(NamedTuple):
 @naming("--data")
 def existing(path):
     """Return the path of a file of data, or raise an error if there is none."""
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise ValueError(f"there is no file {path}; expected an .npz file with X_train, y_train, X_test and y_test")
     return path
 
@@ -120,8 +121,9 @@ def labels_of(what, y, samples, table):
         hint = where_labels_are(y, samples, y.shape[-1] if y.ndim == 2 else 0, real="")
         if table:
             hint += "; or real numbers, as y.astype(float) has them, for a regression" * (y.dtype.kind in "ui")
-        raise ValueError(f"{what} must be {samples} labels, whole numbers from 0, got "
-                         f"{y.dtype} of shape {y.shape}" + hint)
+        wrong = y.dtype.kind in "ui" and y.shape == (samples,)  # then it is the numbers that are
+        raise ValueError(f"{what} must be {samples} labels, whole numbers from 0{' to 1000000' * wrong}, got "
+                         + (f"{y.min()} to {y.max()}" if wrong else f"{y.dtype} of shape {y.shape}") + hint)
     return y.astype(np.int64)
 
 
@@ -140,7 +142,8 @@ def check_finite(what, array):
         bad = ~np.isfinite(array.astype(np.float32))
     if bad.any():
         place = tuple(map(int, np.argwhere(bad)[0]))
-        raise ValueError(f"{what} holds {bad.sum()} numbers that are NaN, infinite or beyond 1e38, first "
+        some = f"{bad.sum()} numbers that are" if bad.sum() > 1 else "a number that is"
+        raise ValueError(f"{what} holds {some} NaN, infinite or beyond 1e38, first "
                          f"{list(place)}: {array[place]}; leave those samples out, or fill in a number")
 
 
@@ -270,11 +273,12 @@ def spread(function, jobs, workers):
         from joblib.parallel import get_active_backend
     except ImportError as error:
         raise RuntimeError(f"--jobs needs joblib; install with: {how_to_install('reproduce')}") from error
-    start_trackers()
+    with own_folder_ignored():
+        start_trackers()
     lazy = get_active_backend()[0].supports_return_generator  # multiprocessing, and Ray's, give all results at the end
     way = "generator_unordered" if lazy else "list"
     with ExitStack() as undone:
-        with children_spared() if sent is None else nullcontext():
+        with own_folder_ignored(), children_spared() if sent is None else nullcontext():
             found = Parallel(workers, return_as=way, batch_size=1)(map(delayed(function), jobs))
             if lazy:
                 undone.callback(end, found)
@@ -638,8 +642,6 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     search, repeated : list of dict
         The records of both stages.
     """
-    from tqdm.auto import tqdm
-
     def do(points, run, epochs, seeds, stage):
         jobs = [Job(*point, seed) for point in points for seed in seeds]
         with closing(run(jobs, bar)) as records:  # this ends workers if we are ended
@@ -660,7 +662,7 @@ def tune(grid, search, repeat, choose, progress=True, undecided=None, **bar_opti
     def work(points, epochs, seeds):
         return len(seeds) * sum(epochs[label] for _, label, *_ in points)
 
-    pairs = list(dict.fromkeys(point[:2] for point in grid))
+    pairs, tqdm = list(dict.fromkeys(point[:2] for point in grid)), bar_class()
     lines, last = progress and not watched(), work(pairs, *repeat[1:])
     with tqdm(total=work(grid, *search[1:]) + last, unit="epoch", disable=not progress or lines, **bar_options) as bar:
         searched = seek(*search)

@@ -38,7 +38,7 @@ def unknown_name(what, name, known):
     """Return the `ValueError` for a name that is not in `known`, with the nearest one that is."""
     hint = value_hint(name[:LONGEST] if isinstance(name, str) else "", [str(k) for k in known])
     between = "; " if any("," in str(k) for k in known) else ", "
-    return ValueError(f"{what}: unknown name {shown(name)}{hint} (known: {between.join(map(str, known))})")
+    return ValueError(f"{what}: unknown name {shown(name)}{hint} (known: {between.join(map(str, known)) or 'none'})")
 
 
 def known_name(what, name, known):

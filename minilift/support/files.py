@@ -173,7 +173,10 @@ def write_npz(path, arrays):
 def read_npz(path):
     """Return all arrays of an `.npz` file as a dict; raise one clear error if it cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("one array, as numpy.save writes it; numpy.savez writes several by name")
+        with file:
             arrays = {name: file[name] for name in file.files}
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -28,3 +29,18 @@ def same_modules():
     here, root = sys.path[0] in ("", os.getcwd()), str(Path(__file__).resolve().parent.parent.parent)
     paths = [path for path in sys.path[here:] if path]
     return f"import sys; sys.path[:] = {paths if root in paths else [root, *paths]!r}"
+
+
+@contextmanager
+def own_folder_ignored():
+    """Let Python's processes that a library starts in the block take no file of the current folder for a module.
+
+    That is possible from Python 3.11 on; before, a user's queue.py in that folder ends them.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = before or "1"
+    try:
+        yield
+    finally:
+        if not before:
+            del os.environ["PYTHONSAFEPATH"]

@@ -324,8 +324,9 @@ ATTRIBUTES = {
                 "feature_names": "data.image_shape", "n_features": "data.X_train.shape[1]",
                 "n_samples": "len(data.X_train)", "num_classes": "data.n_classes", "inputs": "data.X_train",
                 **dict.fromkeys(("X_valid", "y_val", "y_valid"), VALIDATION),
-                "split": "minilift.datasets.split(X, y)", "shuffle": "minilift.fit, which shuffles as its seed says",
-                "batch": "minilift.fit(…, batch_size=32)", "train_data": "data.X_train", "test_data": "data.X_test",
+                "split": "minilift.datasets.split(X, y, fraction=0.2)", "train_data": "data.X_train",
+                "shuffle": "minilift.fit, which shuffles as its seed says", "test_data": "data.X_test",
+                "batch": "minilift.fit(…, batch_size=32)",
                 "DESCR": "data.source and data.licence", "features": "data.X_train",
                 "[…]": SPLIT, "len(…)": "len(data.X_train) and len(data.X_test)"},
     "History": {"history": "history[\"train_loss\"]", "loss": "history[\"train_loss\"]",
@@ -384,7 +385,8 @@ ATTRIBUTES |= {
                **dict.fromkeys(("errors", "failed"), "report.failures"), "results": "report.checks"},
 }
 # methods of these classes whose arguments are guessed at
-CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",)}
+CALLED = {"Network": ("forward", "predict", "predict_proba", "accuracy", "loss"), "ImplicitMLP": ("fit",),
+          "Dataset": ("__init__",)}
 EXPORTED: list[str] = []  # the package's names, which the package itself enters here
 OPERATIONS = {"(…)": "__call__", "[…]": "__getitem__", "len(…)": "__len__"}
 

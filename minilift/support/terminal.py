@@ -22,6 +22,7 @@ import traceback
 import unicodedata
 import warnings
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from minilift.support.signals import Terminated
@@ -99,6 +100,15 @@ def note(text):
 def watched():
     """Whether standard error is shown on a terminal, where a progress bar can move."""
     return sys.stderr.isatty()
+
+
+def bar_class():
+    """Return tqdm's class of progress bars; in a notebook without ipywidgets the plain one, as the other would warn."""
+    if find_spec("ipywidgets"):
+        from tqdm.auto import tqdm
+    else:
+        from tqdm import tqdm
+    return tqdm
 
 
 def capitalised(text):

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 ROOM, ROW = 3, 0.19  # rows of a legend for which a figure has room, and inches that each further one needs
+WIDEST = 100  # characters in a line of a legend below two panels
 
 
 METHOD_STYLE: dict[str, dict] = {
@@ -113,6 +115,8 @@ def looks_of(runs):
 def history(histories: Any) -> Figure:
     """Return a figure of losses against epochs and against seconds.
 
+    The losses' axis is logarithmic, or linear if one of them is negative.
+
     Parameters
     ----------
     histories : History, list of History, or dict of label → History
@@ -158,6 +162,8 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
                level: float | None = None, title: str | None = None, looks: dict[str, str] | None = None) -> Figure:
     """Return a figure of several methods side by side: loss against epochs and against seconds.
 
+    The losses' axis is logarithmic, or linear if one of them is negative.
+
     Parameters
     ----------
     runs : dict of label → History or list of History
@@ -201,7 +207,8 @@ def comparison(runs: dict[str, Any], ylabel: str = "training loss", column: str 
     for axes in in_time:
         axes.set_xscale("log")  # methods differ by large factors in time; epoch 0, at 0 s, is left out
     for label, style in styles({label: looks[label] for label in runs} if looks else looks_of(runs)).items():
-        draw(panels, runs[label], column, style, label)
+        name = str(label)
+        draw(panels, runs[label], column, style, name if len(name) <= WIDEST else textwrap.fill(name, WIDEST))
     for axes in in_time:
         bring_crosses_in(axes)
     if level is not None and abs(math.log10(level)) < 200:  # beyond, the margins of a logarithmic axis overflow
@@ -227,7 +234,7 @@ def checked_run(what, run, column="train_loss"):
 
 
 def panels_of(runs, ylabel):
-    """Return a figure with a panel for epochs and one for seconds, both with the same logarithmic loss axis.
+    """Return a figure with a panel for epochs and one for seconds, both with the same loss axis, logarithmic at first.
 
     If all histories are of rows without seconds, as one's own may be, there is no panel for them.
     """
@@ -262,6 +269,8 @@ def draw(panels, histories, column, style, label):
         shown = np.isfinite(median) & ((x > 0) | (axes.get_xscale() == "linear"))
         every = max(1, rows // 8)
         axes.plot(x[shown], median[shown], label=label, markersize=5, markevery=every, **{"linewidth": 1.6, **style})
+        if (median[np.isfinite(median)] < 0).any():  # the loss is one's own, such as a log-likelihood
+            axes.set_yscale("linear")
         if len(histories) > 1:
             low, high = losses.min(axis=0), losses.max(axis=0)
             whole = np.isfinite(high) & shown
@@ -332,7 +341,16 @@ def new_figure(width, height, layout="constrained"):
     """Return an empty white figure of the given size in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    vars(figure)["_repr_png_"] = partial(as_png, figure)  # without pyplot a notebook would show the figure's name alone
+    return figure
+
+
+def as_png(figure):
+    """Return the bytes of a figure's picture."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
 
 
 @spelled

@@ -43,6 +43,7 @@ from minilift.support.files import check_writable, checksum, moved_aside, read_n
 from minilift.support.parallel import ERROR, Team
 from minilift.support.settings import PLAIN, arguments_of, describe, differences
 from minilift.support.spellings import spelled
+from minilift.support.terminal import bar_class
 from minilift.training.curves import look_of
 from minilift.training.history import Divergence, EarlyStop, History
 from minilift.training.names import named_method, named_optimizer
@@ -625,11 +626,9 @@ def progress_bar(progress, history, epochs, steps_per_epoch):
     """Return a context that gives a progress bar, or None if `progress` is False."""
     if progress is False:
         return contextlib.nullcontext()
-    from tqdm.auto import tqdm
-
     description = history.label if progress is True else progress
     done = (len(history) - 1) * steps_per_epoch
-    return tqdm(total=epochs * steps_per_epoch, initial=done, desc=description, unit="step")
+    return bar_class()(total=epochs * steps_per_epoch, initial=done, desc=description, unit="step")
 
 
 def show(bar, row):

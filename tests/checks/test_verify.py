@@ -645,6 +645,8 @@ def objective(block, theta):
 
 
 net = ml.mlp([3, 4, 2])
+forgotten = [3, 1, 2].sort()  # which returns nothing
+print("a trial of my own")
 '''
 
 
@@ -686,6 +688,8 @@ def test_command_checks_the_users_object(command, target, code, words):
       for words in ("", "mine.py:my_step --like ", "mine.py:my_step --objective ", "mine.py:my_step --net ")],
     ("mine.py:GoodTanhh", "did you mean 'GoodTanh'"), ("mine.py:Slope", "wants arguments"),
     ("mine.py:net --like backprop", "--like goes with a method"), ("--like backprop", "goes with a method"),
+    *[(f"mine.py:forgotten{more}", "mine.py:forgotten: verify: thing must be a network, map, activation, loss, "
+       "method, a function of a Block, or a claim such as Argmin, got None") for more in ("", " --like backprop")],
     ("mine.py:my_step --like proxprp", "--like: unknown name 'proxprp'; did you mean 'proxprop'"),
     ("mine.py:my_step --like proxprop:tau=1", "unknown name 'tau'"),
     ("mine.py:my_step --net mine.py:my_step", "--net")])
@@ -739,6 +743,7 @@ def test_command_prints_json(command):
     done = command("mine.py:BadTanh", "--json", "--seed", "3")
     assert done.returncode == 1
     assert json.loads(done.stdout)["seed"] == 3
+    assert done.stderr.startswith("a trial of my own\n")
 
 
 @pytest.mark.slow

@@ -445,7 +445,9 @@ def test_what_may_not_be_meant_so_is_said(tmp_path, changes, remark):
     ({"y_train": LABELS["y_train"].astype(str)}, r"got <U21 of shape \(60,\); np.unique\(y, return_inverse=True\)"),
     ({"y_train": LABELS["y_train"] > 1}, r"got bool of shape \(60,\); y.astype\(int\) has them"),
     ({"y_train": LABELS["y_train"][:, None]}, r"y\[:, 0\] has it; or real numbers, as y.astype\(float\) has them"),
-    ({"y_train": LABELS["y_train"] - 1}, "whole numbers from 0, got int64 .* for a regression"),
+    ({"y_train": LABELS["y_train"] - 1}, "whole numbers from 0 to 1000000, got -1 to 1; .* for a regression"),
+    ({"y_train": LABELS["y_train"] * 10**7}, "y_train .* from 0 to 1000000, got 0 to 20000000; "),
+    ({"X_test": np.pad([[np.nan]], ((0, 19), (0, 2)))}, r"X_test of .* holds a number that is NaN, .*\[0, 0\]: nan"),
     ({"y_train": np.arange(60.0), "y_test": np.arange(20.0).astype(str)}, "20 rows of real numbers, .*, as y_train is"),
     ({"y_test": np.ones((20, 2))}, "y_test of .* must have 1 targets a sample, as y_train, got 2"),
     ({"y_train": np.zeros(60, int), "y_test": np.arange(20)}, "the 60 training samples of mine have one and"),
@@ -454,6 +456,12 @@ def test_what_may_not_be_meant_so_is_said(tmp_path, changes, remark):
 def test_what_is_wrong_with_a_table_is_told_with_what_to_do(tmp_path, changes, message):
     with pytest.raises((ValueError, TypeError), match=f"--data: .*{message}"):
         make_task(arguments(*table(tmp_path, **changes), "--standardize"))
+
+
+def test_a_folder_in_place_of_a_table_is_told_as_such(tmp_path):
+    (tmp_path / "mine.npz").mkdir()
+    with pytest.raises(ValueError, match=r"--data: there is no file .*mine\.npz; expected an \.npz file"):
+        make_task(arguments("--data", str(tmp_path / "mine.npz")))
 
 
 @pytest.mark.parametrize("form", [lambda a: a.astype(a.dtype.newbyteorder(">")), np.asfortranarray,
@@ -892,7 +900,13 @@ def test_one_thread_of_blas_unless_asked_for_more(tmp_path, monkeypatch):
     assert seen == [{1}, {2}]
 
 
-@pytest.mark.parametrize("spec", ["mine.py", "mine.py:Own:beta=0.3", "mine.py:"])
-def test_a_file_without_one_name_is_told_how_it_is_written(spec):
-    with pytest.raises(ValueError, match=r"--methods: expected FILE\.py:NAME, .* got 'mine\.py"):
-        parse_method(spec)
+def test_a_file_without_one_name_is_told_how_it_is_written(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def step(block):\n    return 0\n")
+    for more, says in {"": "expected FILE.py:NAME, got '.*mine.py'$", ":": r"unknown name '' \(known: step\)",
+                       "::step": "did you mean '.*mine.py:step'", ":step:a=1": "without arguments after it"}.items():
+        with pytest.raises(ValueError, match=f"^--methods: .*{says}"):
+            parse_method(f"{path}{more}")
+    for between in ":.":
+        with pytest.raises(ValueError, match=r"expected a name or FILE\.py:NAME, .*; did you mean '.*mine\.py:step'"):
+            parse_method(f"{path.with_suffix('')}{between}step")

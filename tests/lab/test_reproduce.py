@@ -6,6 +6,8 @@ import json
 import math
 import operator
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from importlib.util import find_spec
@@ -104,6 +106,19 @@ def test_runs_in_parallel_give_what_runs_in_turn_give(tmp_path):
     for one, other in zip(alone.records, both.records, strict=True):
         assert (one["label"], one["step"], one["seed"]) == (other["label"], other["step"], other["seed"])
         np.testing.assert_allclose(one["history"]["train_loss"], other["history"]["train_loss"], rtol=1e-4)
+
+
+@needs_joblib
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="until 3.10 Python has no way to be told so")
+def test_workers_take_no_file_of_the_users_folder_for_a_module(tmp_path):
+    """The command itself does not: the folder on its path is that of the installed commands."""
+    (tmp_path / "installed").mkdir()
+    program = "from minilift.lab import runs\nprint(sorted(runs.spread(abs, [-1, 2, -3], 2)))\n"
+    (tmp_path / "installed" / "command.py").write_text(program)
+    (tmp_path / "signal.py").write_text("raise SystemExit('it is not meant')\n")
+    found = subprocess.run([sys.executable, "installed/command.py"], cwd=tmp_path, capture_output=True, text=True,
+                           timeout=120)
+    assert (found.stdout, found.stderr) == ("[1, 2, 3]\n", "")
 
 
 def test_another_joblib_backend_serves(tmp_path):

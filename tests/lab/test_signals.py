@@ -81,6 +81,23 @@ def test_reproduce_ends_with_its_workers(number, code, word, to_all, jobs, tmp_p
 
 
 @POSIX
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("words", "started", "says"), [
+    ("verify --jobs 3", 2, "checking all that the package holds: about 10 seconds"),
+    ("bench step --contender BackProp --output", 1, "bench step: .*")])
+def test_ctrl_c_while_a_commands_processes_import_is_reported_once(words, started, says, tmp_path):
+    command = [sys.executable, "-m", "minilift.cli", *words.split(), *[str(tmp_path)] * words.endswith("--output")]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        wait_for(lambda: len(descendants(process.pid)) == started, 120, "no processes were started")
+        time.sleep(0.05)  # they are Python by now, and far from having imported NumPy
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert re.fullmatch(f"{says}\nminilift {words.split()[0]}: interrupted\n", err)
+
+
+@POSIX
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"),
                                                      (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_a_command_with_a_line_and_its_code(number, code, word, monkeypatch, capsys):

@@ -309,6 +309,10 @@ def test_what_is_no_array_is_refused(tmp_path):
         read_npz(tmp_path / "a.npz")
     with pytest.raises(IsADirectoryError):
         read_npz(tmp_path)
+    with open(tmp_path / "a.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match=r"of another kind \(one array, as numpy\.save writes it; numpy\.savez writes"):
+        read_npz(tmp_path / "a.npz")
 
 
 def test_a_text_may_hold_the_name_of_a_file_that_is_no_unicode(tmp_path):

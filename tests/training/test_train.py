@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -273,6 +274,22 @@ def test_the_same_on_the_other_backend(device, tmp_path):
 
 
 # ---- progress
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ipywidgets") is not None, reason="needs an installation without ipywidgets")
+def test_a_notebook_without_widgets_shows_the_bar_and_no_warning():
+    """That is what the extra "tutorials" installs; tqdm would ask for ipywidgets."""
+    nbclient, v4 = pytest.importorskip("nbclient"), pytest.importorskip("nbformat.v4")
+    source = ("import minilift as ml\nml.fit(ml.mlp([64, 10]), ml.datasets.digits(), 'backprop', 'sgd:lr=1', epochs=1, "
+              "progress='the bar').plot()")
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source)])
+    nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+    *told, shown = notebook.cells[0].outputs
+    assert "image/png" in shown.data
+    said = "".join(output.text for output in told)
+    assert "the bar: 100%" in said
+    assert "Warning" not in said
 
 
 def test_progress_is_quiet_or_shows_loss_and_accuracy(capfd, monkeypatch):
