@@ -627,13 +627,13 @@ def fresh_process(options, **more):
     try:
         with children_spared():  # until `interruptible` runs in it
             process = subprocess.Popen(words, env=environment, **more)
-        out, _ = process.communicate()
+        out, err = process.communicate()
     except BaseException:
         if process is not None:
             process.kill()
             process.wait()
         raise
-    return subprocess.CompletedProcess(words, process.returncode, out)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def interruptible(options):
