@@ -178,7 +178,7 @@ def rests_are_stationary(thing, case):
         return Finding(math.inf, 1e-4, "nothing else is claimed of a sweep that does not descend", (reason,))
     worst, where = steepest_block(case, values, names)
     def judged(one):
-        there, _ = rest_of(one)
+        there = values if one is case else rest_of(one)[0]
         along = [(there, name, kept_sums(one, name)) for name in (where, *names)]  # first the steepest
         steep = steepest(one, *along[0])
 
