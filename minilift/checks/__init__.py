@@ -92,6 +92,10 @@ NOT_VERIFIED = "not verified: give an objective, a reference or `like`, or else 
 NOT_JUDGED = "not verified: none of its equations can be checked on these networks, and `like` does not run there"
 HALVES = (0, 3, 5, 7, 8), (1, 2, 4, 6, 7)  # of the random networks: the package's methods take turns, one half each
 PROBED = 100_000  # every parameter of a map is probed if it has no more than this
+MAP = "each unit of z is [a 1] times its column of θ"
+FOLLOWS = {"the adjoint: a random tangent against a random cotangent": "the derivative",
+           "Gram matrix without the bias": MAP, "Gram matrix of samples": MAP, "Gram matrix of parameters": MAP,
+           "the proximal step solves its normal equations, on either side": MAP}  # claims that fail if others do
 CASES = {"map": map_cases, "join": join_cases, "transfer": transfer_cases, "loss": loss_cases}
 
 
@@ -259,7 +263,19 @@ def posed_of(kind, thing, seed, backend, shape=None):
 def claims_over(kind, thing, subject, cases):
     """Return the checks of all claims about one kind, the mathematics before conventions such as a dtype."""
     claims = sorted((claim for claim in CLAIMS if claim.kind == kind), key=lambda claim: claim.source == "convention")
-    return without_guesses([check_claim(claim, thing, subject, cases) for claim in claims])
+    return of_one_cause(without_guesses([check_claim(claim, thing, subject, cases) for claim in claims]))
+
+
+def of_one_cause(checks):
+    """Return the checks of a thing; where a claim fails because another does, whose reason is known, without one."""
+    said = {check.claim for check in checks if has_reason(check)}
+    return [replace(check, reason=NO_REASON) if has_reason(check) and FOLLOWS.get(check.claim) in said else check
+            for check in checks]
+
+
+def has_reason(check):
+    """Whether a claim fails and a reason is given."""
+    return check.passed is False and check.reason != NO_REASON
 
 
 def without_guesses(checks):
@@ -292,7 +308,9 @@ def network_checks(net, seed, backend, X, y):
                                     "check a smaller map of this kind"))
         else:
             checks += checks_of(part, seed, backend or net.backend, shape=shapes.get(repr(part)))
-    return checks
+    amiss = next((check for check in checks if check.kind != "network" and has_reason(check)), None)
+    return [replace(check, reason=f"see {amiss.kind} {amiss.subject} below") if amiss and has_reason(check)
+            and check.kind == "network" else check for check in checks]
 
 
 def parts_of(net):

@@ -71,11 +71,12 @@ def run(arguments):
     if arguments.list:
         print(claims_text())
         return 0
-    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # a user's prints are no JSON
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else out):  # a user's prints are no JSON
         report = report_on(arguments)
         with folders_of_files():
-            text = report.to_json() if arguments.json else str(report)
-    print(text)
+            for k, part in enumerate([report.to_json()] if arguments.json else report.parts()):
+                print("\n" * (k > 0) + part, file=out, flush=True)  # the table does not wait for edits
     return 0 if report.passed else 1
 
 

@@ -2,6 +2,7 @@ r"""Claims about losses: the gradient (ProxProp (8), (12)), the prox (§4.2.1), 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -93,15 +94,19 @@ def finite_around(loss, case, z):
 
 
 def draw_targets(loss, rng, n, n_out):
-    """Draw targets that a loss accepts: labels, or numbers, or numbers in [0, 1]."""
+    """Draw targets that a loss accepts: labels, numbers, shares in [0, 1], rows of probabilities, counts or signs."""
     if getattr(loss, "classification", False):
         return rng.integers(0, n_out, n)
-    y = rng.standard_normal((n, n_out))
-    try:
-        loss.check_targets(y, n, n_out, np.float64)
-    except (ValueError, AttributeError):
-        return rng.uniform(0.05, 0.95, (n, n_out))
-    return y
+
+    def is_taken(y):
+        with contextlib.suppress(ValueError, AttributeError):
+            loss.check_targets(y, n, n_out, np.float64)
+            return True
+        return False
+
+    y, shares = rng.standard_normal((n, n_out)), rng.uniform(0.05, 0.95, (n, n_out))
+    others = shares / shares.sum(axis=1, keepdims=True), np.floor(5 * shares), np.floor(5 * shares) + 1.0, np.sign(y)
+    return next((drawn for drawn in (y, shares, *others) if is_taken(drawn)), shares)
 
 
 @claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
@@ -115,7 +120,7 @@ def loss_gradient(loss, case):
     if finding.holds and case.everywhere:
         far = FAR * case.z
         finding = compare(case.call(loss.gradient, far, case.y), gradient(lambda z: case.value(loss, z), far))
-        if finding.holds:
+        if finding.holds and case.z.shape[1] > 1:  # of a single output, a direction is a sign, which jumps
             line = case.w - case.z
             jump = jump_of(lambda t: np.array([case.value(loss, case.z + share * line) for share in t]), lambda t: [
                 np.vdot(case.call(loss.gradient, case.z + share * line, case.y), line) for share in t])
@@ -171,8 +176,9 @@ def loss_mistakes(loss, case):
     """Return what common mistakes in the gradient of a loss of z − y would give."""
     if named_transfer(loss) is not None or case.y.shape != case.z.shape:
         return {}
-    return {"the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -gradient(
-                lambda z: case.value(loss, z), 2 * case.y - case.z).value,
+    mirrored = gradient(lambda z: case.value(loss, z), 2 * case.y - case.z).value
+    return {"what belongs above the target and what belongs below it are exchanged": mirrored,
+            "the two sides of the target are exchanged: it takes y − z for z − y, or q for 1 − q": -mirrored,
             "it is z − y, as of the squared error: a weight, a clip or tanh, say, is missing":
                 loss.weight(len(case.z)) * (case.z - case.y)}
 

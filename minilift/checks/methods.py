@@ -23,15 +23,16 @@ from minilift.checks.networks import (
     directions_of,
     first_run,
     fresh,
+    has_own_direction,
     kept,
     norm_steps,
     normed_case,
     run_method,
+    whole_step,
     worst_block,
 )
 from minilift.checks.numeric import Probed, Reference, compare, dense, fits, fitted_factor, gradient, tried
 from minilift.checks.report import Finding, NotClaimed, claim, error_text, measured, nothing_of, only_if, worst_of
-from minilift.layers.normalization import Dropout
 from minilift.methods import FOOF, BackProp, GaussNewton, LocoProp, Method, ProxProp, SemiImplicit
 from minilift.support.backend import to_numpy
 
@@ -123,9 +124,7 @@ def scaled_blocks(case, values, least=0.0, floor=1e-4):
 def returns_the_loss(claimed, case):
     method, first = first_run(claimed.method, case)
     method.reset()
-    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)  # with the same random numbers as `run_method`
-    options = {"rng": np.random.default_rng(0)} if drops else {}
-    loss, steps = method.direction(case.guarded.net, case.X, case.y, **options)
+    loss, steps = whole_step(method, case)
     if len(steps) != len(case.net.parameters):
         return nothing_of(["directions are not aligned with net.parameters"],
                           "one direction for each of net.parameters")
@@ -335,8 +334,13 @@ def steps_of_norms(claimed, case):
 def keeps_float32(claimed, case):
     (single, X, y), why = case.single, "a network is float32 by default"
     state = single.propagate(X, training=True, rng=np.random.default_rng(0))
+
+    def steps_of(method):
+        return (method.direction(copy.deepcopy(single), X, y)[1] if has_own_direction(method) else
+                method.directions(single, state, y))
+
     try:
-        steps = fresh(claimed.method).directions(single, state, y)
+        steps = steps_of(fresh(claimed.method))
     except ArithmeticError as error:
         # not a subclass, such as a division by zero, but an iteration that reports that it misses its tolerance
         only_if(type(error) is not ArithmeticError, f"in float32 it gives up: {error}")
@@ -346,7 +350,7 @@ def keeps_float32(claimed, case):
         return nothing_of([f"float32 arrays become float64, by np.ones or np.eye without dtype perhaps, or by a Gram "
                            f"matrix, which always is float64: {error}"], why)
     told = claimed.told if claimed.told is not claimed.method else None
-    right = told and tried(lambda: flat(told_alone(told).directions(single, state, y)))
+    right = told and tried(lambda: flat(steps_of(told_alone(told))))
     if right is None or not np.all(np.isfinite(right)):
         return nothing_of([], why)
     own, doubled = (flat(first_run(method, case)[1]) for method in (claimed.method, told_alone(told)))

@@ -14,15 +14,15 @@ from minilift.checks.cases import Case
 from minilift.checks.losses import draw_targets
 from minilift.checks.maps import design_matrix, samples_left_out
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient, tried
-from minilift.checks.report import Guess, claim, nothing_of, only_if, worst_of
+from minilift.checks.report import LEFT_CHANGED, Guess, claim, nothing_of, only_if, worst_of
 from minilift.checks.transfers import move, smooth_at
 from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
 from minilift.layers.joins import Add, Concat, Named, Select
 from minilift.layers.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from minilift.layers.maps import Linear
-from minilift.layers.normalization import BatchNorm
-from minilift.methods import BackProp
+from minilift.layers.normalization import BatchNorm, Dropout
+from minilift.methods import BackProp, Method
 from minilift.models import mlp
 from minilift.network import Network
 from minilift.support.backend import to_numpy
@@ -455,8 +455,30 @@ def directions_of(method, case):
     return case.per_map(lambda l: steps[l])
 
 
+def has_own_direction(method):
+    """Whether a method defines `direction` instead of what a step of a block is, or those of all."""
+    return type(method).direction is not Method.direction and type(method).directions is Method.directions
+
+
+def whole_step(method, case):
+    """Return the loss and the steps of a method's `direction`; its own may move θ if it puts it back."""
+    drops = any(isinstance(layer, Dropout) for layer in case.net.layers)  # with the same random numbers as `forward`
+    options = {"rng": np.random.default_rng(0)} if drops else {}
+    guarded = case.guarded.net
+    if type(method).direction is Method.direction:
+        return method.direction(guarded, case.X, case.y, **options)
+    net = copy.deepcopy(guarded)
+    loss, steps = method.direction(net, case.X, case.y, **options)
+    steps = [step.copy() for step in steps]  # they might be the parameters
+    if any(not case.xp.array_equal(*pair) for pair in zip(net.parameters, guarded.parameters)):
+        raise ValueError(LEFT_CHANGED)
+    return loss, steps
+
+
 def run_method(method, case):
-    """Return what method.directions returns for read-only arrays."""
+    """Return what method.directions returns for read-only arrays, or `direction`, if the method defines its own."""
+    if has_own_direction(method):
+        return whole_step(method, case)[1]
     case = case.guarded
     state, y = case.forward(), case.lend(case.y)
     if case.xp is not np:

@@ -13,7 +13,7 @@ import shutil
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from minilift.support.spellings import guided
 
 CLAIMS: list[Claim] = []
 EXPLAINED = 3  # failing problems for which mistakes are looked for
+LEFT_CHANGED = "it leaves the parameters of the network changed"
 NO_REASON = "none of the usual mistakes fits"
 VAGUE = (NO_REASON, "the step of map", "what is wrong depends on")  # beginnings of texts compatible with any reason
 # Beginnings of reasons that say where numbers are wrong, or what they look like, but not why: reported as seen.
@@ -318,6 +319,19 @@ class Report:
         return json.dumps(report, ensure_ascii=False, indent=2)
 
     def __repr__(self):
+        return "\n\n".join(self.parts())
+
+    def parts(self) -> Iterator[str]:
+        """Yield the report in parts: the table at once, then the edits, as soon as they are found, and the summary."""
+        yield "\n".join(self._table())
+        if self.mends:
+            yield "\n".join([told_of(self.mends), *(textwrap.indent(str(mend), "  ") for mend in self.mends)])
+        elif self._found is not None:
+            yield NOT_MENDED
+        yield self.summary()
+
+    def _table(self):
+        """Return the lines of the table, with the reasons of failures."""
         widths = column_widths(self.checks, shutil.get_terminal_size((120, 24)).columns)
         lines, subject, is_told = table_row(HEADS, widths), None, False
         for check in self.checks:
@@ -341,11 +355,7 @@ class Report:
                 lines.append(f"  {check.kind} {check.subject}: {check.claim}")
                 lines += textwrap.wrap("" if check.reason == NO_REASON else check.reason, width=sum(widths),
                                        initial_indent="      -> ", subsequent_indent="         ")
-        if self.mends:
-            lines += ["", told_of(self.mends), *(textwrap.indent(str(mend), "  ") for mend in self.mends)]
-        elif self._found is not None:
-            lines += ["", NOT_MENDED]
-        return "\n".join([*lines, "", self.summary()])
+        return lines
 
     def summary(self) -> str:
         """Return one line: what was not verified, how many checks hold, fail and do not apply, and on what sizes."""
@@ -491,6 +501,8 @@ def measured(measure, thing, case):
 
 def error_text(error):
     """Return the text of an exception raised by the thing under test."""
+    if LEFT_CHANGED in str(error):
+        return LEFT_CHANGED
     if "read-only" in str(error):
         return "it writes into an array that was given to it"
     return f"it raises {type(error).__name__}: {error}"

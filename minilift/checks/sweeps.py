@@ -209,12 +209,24 @@ def steepest_block(case, values, names):
     return worst, where
 
 
+def moved_by(case, values):
+    """Return the new values after a sweep, in a vector."""
+    new, names = swept(case, values)
+    return np.concatenate([vector(new[name]) for name in names])
+
+
+def moved_one_by_one(case):
+    """Return the values after a sweep that would descend if its parts used those moved before them; else None."""
+    return moved_by(case, case.values) if one_by_one_reasons(case, case.values) else None
+
+
 def leads_to_flatter(cases):
     """Return a function that says whether another sweep leads from where this one rests to where the energy is flatter.
 
-    That takes a few sweeps, while a point of rest takes hundreds.
+    That takes a few sweeps, while a point of rest takes hundreds. Where a sweep only uses old values for new ones, what
+    it moves first is right, and must stay as it is: shorter steps would descend, too.
     """
-    steep = {}
+    steep, firsts = {}, {}
 
     def steepest_at_rest(case):
         values, names = rest_of(case)
@@ -223,6 +235,11 @@ def leads_to_flatter(cases):
         return values, along, steepest(case, values, *along)
 
     def is_led(claim, _, case):
+        if claim.measure is sweep_decreases:
+            if case.k not in firsts:
+                firsts[case.k] = tried(moved_one_by_one, cases[case.k])
+            moved = firsts[case.k]
+            return moved is None or bool(np.any(abs(moved - moved_by(case, case.values)) <= 1e-12 * abs(moved)))
         if claim.measure is not rests_are_stationary:
             return True
         if case.k not in steep:

@@ -85,7 +85,7 @@ NETWORKS = [
     Plant(
         "a network whose tanh forgets σ'",
         lambda: ml.mlp([3, 4, 2], activation=changed(ml.Tanh, adjoint=lambda self, z, a, aux, g: g)),
-        "σ' is forgotten in a layer above",
+        "σ' is forgotten",
     ),
     Plant(
         "a network whose loss leaves out 1/N",
