@@ -29,6 +29,7 @@ REWRITES = {  # what may stand in place of an expression, each with its rank; a,
     "a / b": "1 a * b; 1 b / a; 2 a; 2 b; 2 1 / b",
     "a @ b": "1 b @ a; 1 a.T @ b; 1 a @ b.T; 2 a.T @ b.T; 4 (a + a.T) @ b; 4 a @ (b + b.T); 2 a; 2 b; 3 a * b",
     "a ** b": "1 b ** a; 2 a; 2 b",
+    "a @ b * c": "3 a @ (b * c)", "(a * b) @ c": "3 a * (b @ c)",
     "(a @ b) ** c": "3 a ** c @ b ** c",
     **{f"a {sign} b": "2 a; 2 b" for sign in ("%", "&", "|", "^", "<<", ">>")},
     "a // b": "2 (a - 1) // b; 2 (a + 1) // b; 2 a; 2 b",
@@ -44,7 +45,7 @@ REWRITES = {  # what may stand in place of an expression, each with its rank; a,
 COMPARED = {ast.Lt: (ast.Gt, ast.LtE), ast.Gt: (ast.Lt, ast.GtE), ast.LtE: (ast.GtE, ast.Lt),
             ast.GtE: (ast.LtE, ast.Gt), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
             ast.IsNot: (ast.Is,)}
-ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"),
+ALIKE = (("sum", "mean", "median"), ("maximum", "minimum"), ("max", "min"), ("max", "sum"),
          ("argmax", "argmin"), ("var", "std"), ("sin", "cos"), ("sinh", "cosh"), ("tanh", "tan", "sinh"),
          ("log", "log1p", "log2"), ("exp", "expm1"), ("add", "multiply"), ("zeros", "ones"),
          ("zeros_like", "ones_like"), ("triu", "tril"), ("vstack", "hstack"), ("floor", "ceil"), ("cumsum", "cumprod"),
@@ -63,6 +64,7 @@ CUTS = 4  # slices in a statement, at most, of which pairs are exchanged
 ENDS = ("::-1", ":, ::-1", "..., ::-1", ":-1", "1:", ":, None")  # cuts of a name
 ARRAYS = 4  # global arrays that count as operands, whether a function reads them or not
 PIECES = 6  # pieces of one function that are tried as factors, or terms
+CLIPS = ("np.maximum(_, 0)", "np.minimum(_, 0)")
 CONJUGATE = "np.conj(_)"
 HOLE = re.compile(r"(?<!\w)_(?!\w)")  # in the source of a call, where an operand goes
 SIGNS = {ast.Mult: "*", ast.Div: "/", ast.Add: "+", ast.Sub: "-"}
@@ -464,7 +466,7 @@ def of_statement(holder, field, index, statement, operands):
             yield edit(4, with_copy(statement, name), said)
     if isinstance(statement, (ast.For, ast.While)):
         last = statement.body[-1]
-        for old, new in renewed_in(statement):
+        for old, new in renewed_in(statement, getattr(holder, field)[:index]):
             more = at(ast.Assign([ast.Name(old, ast.Store())], ast.Name(new, ast.Load())), last)
             yield part(3, "body", [*statement.body, more], (source(last), f"{source(last)}; {source(more)}"))
     if isinstance(statement, ast.For):
@@ -507,12 +509,18 @@ def cut_to(names, cut):
     return change
 
 
-def renewed_in(loop):
-    """Return the pairs (x, x_new) of names of which a loop reads the first and sets only the second."""
+def renewed_in(loop, before):
+    """Return the pairs (x, x_new) of names of which a loop reads the first and sets only the second.
+
+    They are named so, or the second is set in the loop as the first was `before` it.
+    """
     names = [node for node in ast.walk(loop) if isinstance(node, ast.Name)]
     stored, read = ({node.id for node in names if isinstance(node.ctx, ctx)} for ctx in (ast.Store, ast.Load))
     pairs = [(name.removesuffix("_new").removeprefix("new_"), name) for name in sorted(stored)]
-    return [(old, new) for old, new in pairs if old != new and old in read - stored]
+    sets = [(node.targets[0].id, ast.unparse(node.value)) for node in (*before, *loop.body)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    pairs += [(one, other) for (one, how), (other, again) in itertools.combinations(sets, 2) if how == again]
+    return [(old, new) for old, new in pairs if old != new and old in read - stored and new in stored]
 
 
 def changed_in(loop):
@@ -703,7 +711,8 @@ def of_whole(node, own, operands, there):
     yield from ((4, text) for text in (f"1 - {own}", f"abs({own})", f"{own}.T"))
     is_order = ast.unparse(getattr(node, "operand", node)) in operands.cut  # an array with entries may be sorted
     yield from ((4, HOLE.sub(lambda _: own, wrap)) for wrap, names in operands.wraps.items()
-                if names.issubset(there) and (is_order or "argsort" not in wrap))
+                if names.issubset(there) and (is_order or "argsort" not in wrap)
+                and not (wrap in CLIPS and ast.unparse(node) in operands.arguments))  # what is given is not clipped
 
 
 def combined(one, operator, other):
@@ -908,7 +917,9 @@ def of_subscript(node):
     others = [(2, [*parts[:k], other, *parts[k + 1:]]) for k, cut in enumerate(parts) for other in (
         [ast.BinOp(cut, op(), ast.Constant(1)) for op in (ast.Sub, ast.Add)] if isinstance(cut, ast.Name)
         else other_ends(cut))]
-    if isinstance(node.slice, ast.Slice):
+    others += [(4, [*parts[:k], expression(f"np.argsort({ast.unparse(cut)})"), *parts[k + 1:]])
+               for k, cut in enumerate(parts) if is_chain(cut)]  # back in place
+    if len(parts) == 1 and not isinstance(parts[0], (ast.Constant, ast.UnaryOp)):
         others.append((3, [ast.Slice(), node.slice]))
     elif len(parts) == 2 and all(isinstance(cut, ast.Slice) for cut in parts):
         others.append((3, parts[::-1]))
@@ -980,6 +991,8 @@ def of_call(node):
     if name in REDUCED and axis:
         others = [word for word in keywords if word.arg not in ("axis", "keepdims")]
         yield 3, call(keywords=others, axis=axis, **{} if "keepdims" in named else {"keepdims": "True"})
+        if "keepdims" not in named:
+            yield 4, call(keepdims="True")
     if name == "eye" and len(arguments) == 1:  # nothing for the bias
         yield 4, f"np.diag([1.0] * ({ast.unparse(arguments[0])} - 1) + [0.0])"
     if name in REDUCED and "axis" not in named:

@@ -36,7 +36,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilift.checks.edits import CONJUGATE, GUARD, edits_of, literals_in, pieces_in, wraps_in
+from minilift.checks.edits import CLIPS, CONJUGATE, GUARD, edits_of, literals_in, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
 from minilift.checks.report import RUNS, Mend, NotClaimed, measured
 from minilift.support.settings import codes_in, contents, plain
@@ -50,7 +50,7 @@ COPIED = 100_000  # entries of an array, at most, for a copy of the thing to get
 FEW = 3  # further problems in which a claim must hold, before everything is verified again
 SMALLER = 0.6  # factor by which the numbers of a thing are scaled, or a power of it
 GOLDEN = 0.618  # spreads the powers, so that numbers of a simple ratio have different ones
-BOUNDS = ("np.maximum(_, 0)", "np.minimum(_, 0)", "np.argsort(_)")  # tried around each operand, in the code or not
+BOUNDS = (*CLIPS, "np.argsort(_)")  # tried around each operand, in the code or not
 WEIGHT = {f"self.weight(len({name}))": (ast.Mult,) for name in "zv"}  # the factor in a loss that may be a mean
 WRAPS = 12  # calls, at most, that are tried around other operands
 MORE = 2  # edits reported at most, each in a different function
