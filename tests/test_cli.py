@@ -380,3 +380,26 @@ def test_data_fetch_offline(capsys, monkeypatch, tmp_path):
     last = err.splitlines()[-1]
     for part in ("train-images-idx3-ubyte.gz", "https://", str(tmp_path / "mnist")):
         assert part in last
+
+
+def test_the_table_of_verify_does_not_wait_for_edits(monkeypatch, tmp_path, capsys):
+    """Nobody should have to wait to learn that something fails."""
+    (tmp_path / "own.py").write_text("""import minilift as ml
+
+class Cubed(ml.Activation):
+    def forward(self, z):
+        return z**3
+
+    def derivative(self, z):
+        return z**2
+""")
+    before = []
+
+    def look(*_):
+        before.append(capsys.readouterr().out)
+        return []
+
+    monkeypatch.setattr("minilift.checks.mends_of", look)
+    assert cli.main(["verify", f"{tmp_path / 'own.py'}:Cubed"]) == 1
+    assert "the derivative" in before[0]
+    assert capsys.readouterr().out.startswith("\nNone of the small edits")

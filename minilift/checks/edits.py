@@ -447,7 +447,7 @@ def of_statement(holder, field, index, statement, operands):
             yield edit(4, Mapped(cut_to((target.id,), ":-1")).visit(copy.deepcopy(statement)))
     if isinstance(statement, (ast.Return, ast.Assign)) and isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)):
         yield part(3, "value", f"{ast.unparse(value)}.copy()")
-    if isinstance(statement, ast.Assign) and called_name(value) == "list" and value.args:
+    if isinstance(statement, (ast.Return, ast.Assign)) and called_name(value) == "list" and value.args:
         yield part(3, "value", f"[one.copy() for one in {ast.unparse(value.args[0])}]")
     if isinstance(statement, ast.Return) and value is not None:
         for name in operands.arguments[:2]:

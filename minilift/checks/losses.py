@@ -32,6 +32,7 @@ NOT_CONVEX = "it is not convex, though it says convex = True"
 PAST_TARGETS = np.linspace(-3, 3, 25)[:, None, None]  # distances from the targets at which a prox is taken
 STEPS_BESIDE = (0.3, 0.05, 0.005, -0.005, -0.05, -0.3)
 SIZES = ((1, 3, 0.7), (5, 1, 300.0), (3, 4, 0.4), (6, 2, 50.0), (17, 5, 3.0))  # samples, outputs, and τ of a prox
+BENT = 8  # further points at which a loss that does not say whether it is convex is looked at
 HUGE = 1e60  # a loss that exceeds this for outputs of a few hundred grows exponentially
 
 
@@ -98,15 +99,19 @@ def draw_targets(loss, rng, n, n_out):
     if getattr(loss, "classification", False):
         return rng.integers(0, n_out, n)
 
-    def is_taken(y):
+    def drawn():
+        yield rng.standard_normal((n, n_out))
+        shares = rng.uniform(0.05, 0.95, (n, n_out))
+        yield shares
+        yield shares / shares.sum(axis=1, keepdims=True)
+        yield from (np.floor(5 * shares), np.floor(5 * shares) + 1.0, np.sign(shares - 0.5))
+        yield shares  # if nothing suits
+
+    for y in drawn():
         with contextlib.suppress(ValueError, AttributeError):
             loss.check_targets(y, n, n_out, np.float64)
-            return True
-        return False
-
-    y, shares = rng.standard_normal((n, n_out)), rng.uniform(0.05, 0.95, (n, n_out))
-    others = shares / shares.sum(axis=1, keepdims=True), np.floor(5 * shares), np.floor(5 * shares) + 1.0, np.sign(y)
-    return next((drawn for drawn in (y, shares, *others) if is_taken(drawn)), shares)
+            return y
+    return y
 
 
 @claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
@@ -207,8 +212,11 @@ def loss_at_ties(loss, case):
     if not np.all(np.isfinite(slope)):
         finding = Finding(math.inf, 1e-4, "a subgradient is a number", (
             "the gradient is not finite (NaN or inf) at ties, or where an output meets its target: 0/0 perhaps",))
-    only_if(finding.holds or stated or (reason != NOT_CONVEX and not bends_down(loss, case, worst, ways)),
+    elsewhere = np.random.default_rng(9).standard_normal((BENT, *case.z.shape))
+    only_if(finding.holds or stated or (reason != NOT_CONVEX and not any(
+        bends_down(loss, case, z, ways) for z in (worst, case.z, case.w, *elsewhere))),
             "it is not convex, and does not say so")
+    only_if(stated or not np.isnan([case.value(loss, z) for z in points]).any(), "it is NaN there, of 0/0 perhaps")
     only_if(finding.holds or (loss_gradient(loss, case).holds and convexity(loss, case).holds),
             "it is wrong elsewhere")
     return finding
@@ -360,7 +368,8 @@ def loss_in_any_layout(loss, case):
 
 @claim("loss", "float32 stays float32", "dtype of ∇L_y(z)", "convention")
 def loss_keeps_float32(loss, case):
-    return in_float32(case, {"the gradient": lambda single: loss.gradient(single(case.z), single(case.y))})
+    values = case.z.shape[1] > 1  # of a single output, the slope of an angle, say, is but rounding
+    return in_float32(case, {"the gradient": lambda single: loss.gradient(single(case.z), single(case.y))}, values)
 
 
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")

@@ -422,6 +422,74 @@ def test_a_wrong_loss_is_told_by_its_cause(thing, said, unsaid, seed):
     tells(said, unsaid, thing, seed=seed)
 
 
+class Divergence(ml.Loss):
+    """KL(y ‖ softmax z), for rows of probabilities alone."""
+
+    transfer, convex = ml.SoftmaxCrossEntropy.transfer, True
+
+    def value_per_sample(self, z, y):
+        top = z.max(axis=-1, keepdims=True)
+        log_total = top + np.log(np.exp(z - top).sum(axis=-1, keepdims=True))
+        return (y * (np.log(np.where(y > 0, y, 1.0)) - z + log_total)).sum(axis=-1)
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        y = super().check_targets(y, samples, n_out, dtype, xp)
+        if (y < 0).any() or (abs(y.sum(axis=-1) - 1) > 1e-5).any():
+            raise ValueError("y: rows of probabilities are expected")
+        return y
+
+
+class Margin(ml.Loss):
+    """For targets ±1 alone."""
+
+    def value_per_sample(self, z, y):
+        return (np.maximum(1 - y * z, 0) ** 2).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return -2 * y * np.maximum(1 - y * z, 0) * self.weight(len(z))
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        y = super().check_targets(y, samples, n_out, dtype, xp)
+        if (abs(y) != 1).any():
+            raise ValueError("y: signs are expected")
+        return y
+
+
+class Cosine(ml.Loss):
+    """1 − cos ∠(z, y): of a single output it is 0 or 2, and jumps."""
+
+    def value_per_sample(self, z, y):
+        return 1 - (z * y).sum(axis=-1) / np.linalg.norm(y, axis=-1) / np.sqrt((z * z).sum(axis=-1))
+
+    def gradient(self, z, y):
+        of_z, of_y = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (z, y))
+        return ((z * y).sum(axis=-1, keepdims=True) * z / of_z**2 - y) / (of_z * of_y) * self.weight(len(z))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("loss", [Divergence(), Margin(), Cosine()], ids=repr)
+def test_right_losses_of_their_own_targets_hold(loss, seed):
+    report = ml.verify(loss, seed=seed)
+    report.raise_for_failures()
+    assert any(check.passed for check in report.checks if check.claim == "the gradient")
+
+
+class Exchanged(ml.Loss):
+    def __init__(self, q=0.3):
+        super().__init__()
+        self.q = q
+
+    def value_per_sample(self, z, y):
+        return np.maximum(self.q * (y - z), (1 - self.q) * (z - y)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.where(z > y, -self.q, 1 - self.q) * self.weight(len(z))
+
+
+def test_sides_that_are_exchanged_are_told_in_one_word():
+    tells("above the target and what belongs below it are exchanged", "besides", Exchanged())
+
+
 class OneSum(ml.Loss):
     def value_per_sample(self, z, y):
         return ((z - y) ** 2).sum() / 2

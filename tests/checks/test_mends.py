@@ -671,6 +671,24 @@ def almost_alike(rng):
             "y": rng.standard_normal(12)}
 
 
+def ratios(x):
+    total = 0.0
+    size = abs(x).sum()
+    for _ in range(3):
+        x = np.cumsum(x) / 2
+        new = abs(x).sum()
+        total = total + new / size
+    return total
+
+
+def ratios_right(x):
+    sizes = [abs(x).sum()]
+    for _ in range(3):
+        x = np.cumsum(x) / 2
+        sizes.append(abs(x).sum())
+    return sum(later / before for before, later in itertools.pairwise(sizes))
+
+
 CUBE = draw(z=normal(4))
 CUBE_OF_A = draw(a=normal(4))
 def along_depth(P, seen):
@@ -860,9 +878,55 @@ MENDED = {
                                          "/ n[:, None]", "<lambda>"),
     "counted from 0": (ml.Equal(lambda T: [1 - t / T for t in range(1, T + 1)], lambda T: np.linspace(1, 0, T + 1)[
         :-1].tolist(), draw=lambda rng: {"T": int(rng.integers(2, 9))}), {}, "for t in range(T)", "<lambda>"),
+    "a product in another order": (ml.Equal(lambda Q, w: Q @ (w[:, None] ** 0.5) * Q.T, lambda Q, w: np.einsum(
+        "ij,j,kj->ik", Q, w**0.5, Q), draw=draw(Q=normal(3, 3), w=lambda rng: rng.uniform(1, 2, 3))), {},
+                                   "Q @ (w[:, None] ** 0.5 * Q.T)", "<lambda>"),
+    "a column for a row": (ml.Equal(lambda V, w: V[np.argmin(w)], lambda V, w: np.einsum("ij,j->i", V, 1.0 * (
+        w == w.min())), draw=draw(V=normal(4, 4), w=normal(4))), {}, "V[:, np.argmin(w)]", "<lambda>"),
+    "back in place": (ml.Equal(lambda g, order: g[:, order], lambda g, order: np.einsum("ij,jk->ik", g, np.eye(5)[
+        order]), draw=lambda rng: {"g": rng.standard_normal((3, 5)), "order": rng.permutation(5)}), {},
+                      "g[:, np.argsort(order)]", "<lambda>"),
+    "a sum for the largest": (ml.Equal(lambda x: x.max(axis=1), lambda x: np.einsum("ij->i", x), draw=draw(
+        x=normal(4, 3))), {}, "x.sum(axis=1)", "<lambda>"),
+    "sums of rows beside those of columns": (ml.Equal(lambda X: X.sum(axis=1) + X.sum(axis=0), lambda X: np.add.outer(
+        np.einsum("ij->i", X), np.einsum("ij->j", X)), draw=draw(X=normal(4, 4))), {}, "axis=1, keepdims=True",
+                                             "<lambda>"),
+    "what a loop does not renew": (ml.Equal(ratios, ratios_right, draw=draw(x=normal(4))), {}, "; size = new",
+                                   "ratios"),
     "axes laid out in another order": (ml.Equal(lambda v: v.reshape(3, 2), lambda v: v.reshape(2, 3).T, draw=draw(
         v=normal(6))), {}, "reshape(2, 3).swapaxes(0, 1)", "<lambda>"),
 }
+
+
+def stale(b, X, y):
+    b, rest = b.copy(), y - X @ b
+    for j, x in enumerate(X.T):
+        size = x @ x / len(y)
+        b[j] = (x @ rest / len(y) + size * b[j]) / (size + SHARE)
+    return {"b": b}
+
+
+def test_shorter_steps_are_no_mend_of_a_residual_that_is_stale():
+    """With size · len(y), say, the sweep descends, too, but hardly moves."""
+    claim = ml.Decreases(lambda b, X, y: ((y - X @ b) ** 2).sum() / 2 / len(y) + SHARE / 2 * (b**2).sum(), stale,
+                         lambda rng: {"b": rng.standard_normal(4), "y": rng.standard_normal(10),
+                                      "X": rng.standard_normal((10, 1)) + 0.6 * rng.standard_normal((10, 4))})
+    report = ml.verify(claim)
+    assert "Jacobi" in report.failures[0].reason
+    assert not [mend.new for mend in report.mends if "size" in mend.new]
+
+
+def flow(theta, B):
+    return B @ np.cos(theta) - theta**2 @ B
+
+
+def test_what_is_given_is_not_clipped():
+    """A matrix whose diagonal alone is negative would be without it."""
+    def given(rng):
+        return {"theta": rng.standard_normal(4), "B": rng.uniform(1, 2, (4, 4)) - 6 * np.eye(4)}
+
+    claim = ml.Equal(lambda theta, B: flow(theta, B), lambda theta, B: flow(theta, np.maximum(B, 0)), given)
+    assert not ml.verify(claim).mends
 
 
 def test_an_edit_keeps_the_words_of_its_author():

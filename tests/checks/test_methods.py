@@ -2,6 +2,7 @@
 from call to call, in running statistics and against a reference are found, and the reason says what is wrong.
 """
 
+import copy
 import functools
 
 import numpy as np
@@ -1010,3 +1011,58 @@ def test_wide_layers_do_not_stop_the_packages_own(rng):
                                                       "X": rng.normal(size=(60, 8))})):
         report = ml.verify(method, **options)
         assert report.passed, report
+
+
+# ---- methods that define `direction`
+
+
+class Ascended(ml.Method):
+    """Sharpness-aware: the gradient at θ + ρ∇J/‖∇J‖, to which the network itself is moved."""
+
+    descends_on_loss = False
+
+    def kept(self, net):
+        return [parameter.copy() for parameter in net.parameters]
+
+    def direction(self, net, X, y, rng=None, commit=False):
+        loss, gradient = ml.BackProp().direction(net, X, y, rng, commit)
+        size, before = 1e-9 + float(np.sqrt(sum((d * d).sum() for d in gradient))), self.kept(net)
+        for parameter, d in zip(net.parameters, gradient):
+            parameter += 0.05 / size * d
+        steps = ml.BackProp().direction(net, X, y, rng)[1]
+        for parameter, old in zip(net.parameters, before):
+            parameter[...] = old
+        return loss, steps
+
+
+class AscendedInCopy(Ascended):
+    def direction(self, net, X, y, rng=None, commit=False):
+        return super().direction(copy.deepcopy(net), X, y, rng)
+
+
+class LeftThere(Ascended):
+    def kept(self, net):
+        return list(net.parameters)
+
+
+class Elsewhere(Ascended):
+    def direction(self, net, X, y, rng=None, commit=False):
+        loss, steps = super().direction(net, X, y, rng, commit)
+        return loss, [1.5 * step for step in steps]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_method_may_move_the_parameters_if_it_moves_them_back(seed):
+    report = ml.verify(Ascended(), like=AscendedInCopy(), seed=seed)
+    report.raise_for_failures()
+    assert any(check.passed for check in report.checks if check.claim == "its steps are those of the reference")
+
+
+def test_a_method_must_not_leave_the_parameters_moved():
+    report = ml.verify(LeftThere(), like=AscendedInCopy())
+    assert {check.reason for check in report.failures} == {"likely: it leaves the parameters of the network changed"}
+    assert "[one.copy() for one in net.parameters]" in str(report)
+
+
+def test_wrong_steps_of_such_a_method_are_seen():
+    tells("off by the constant factor 1.5", "must define propose", Elsewhere(), like=AscendedInCopy())

@@ -824,3 +824,24 @@ def test_a_mistake_that_the_first_values_of_parameters_hide_is_found(inside):
     assert ml.verify(right).passed
     assert any("adjoint" in check.claim or "gradients" in check.claim for check in ml.verify(wrong).failures)
     assert np.array_equal((right.layers[1] if inside else right).scale_shift, np.ones((1, 4)))  # they are not moved
+
+
+class Sloped(ml.Activation):
+    def __init__(self, alpha=1.7):
+        self.alpha = alpha
+
+    def forward(self, z):
+        return np.tanh(self.alpha * z)
+
+    def derivative(self, z):
+        return 1 - np.tanh(self.alpha * z) ** 2
+
+
+def test_of_claims_that_follow_from_one_another_one_has_a_reason():
+    """The adjoint is that of the derivative, and a network's gradient that of its layers."""
+    report = ml.verify(ml.mlp([3, 4, 2], activation=Sloped()))
+    told = [check for check in report.failures if "factor" in check.reason]
+    assert {check.claim for check in told} <= {"the derivative", "at and beside kinks the derivative lies between the "
+                                               "one-sided ones"}
+    assert any(check.claim == "the derivative" for check in told)
+    assert {check.reason for check in report.failures if check.kind == "network"} == {"see transfer Sloped() below"}
