@@ -228,7 +228,9 @@ class Argmin(DrawnClaim):
         The name of the block that is updated, or the names of several, for which the update returns a tuple.
     draw : callable, optional
         ``draw(rng)`` returns a dict with a value for each name: an array, a number or a list of arrays. By default
-        standard names are drawn in standard shapes (`usual_draw`).
+        standard names are drawn in standard shapes: a, x, X, A (N, n_in); z, u, v, g, y, p, target (N, n_out); W
+        (n_in, n_out); theta (n_in + 1, n_out); b (n_out,); tau, rho, gamma, beta, lam, eta, mu, alpha and damping are
+        positive numbers. What follows an underscore, as in W_new, does not matter.
     project : callable, optional
         For a set without interior (a sphere, a simplex, matrices whose diagonal is 0): maps u, or the tuple, to the
         nearest point of the set.

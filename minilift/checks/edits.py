@@ -144,8 +144,11 @@ class Edit:
         line, new = text[row].encode(), source(self.ready())
         with self.made():
             wanted = source(statement)
-        for part in (new, f"({new})"):
-            after = (line[: old.col_offset] + part.encode() + line[old.end_col_offset :]).decode()
+        begin, end = line[: old.col_offset], line[old.end_col_offset :]
+        in_brackets = begin.endswith(b"(") and end.startswith(b")")
+        for before, part, behind in ([(begin[:-1], new, end[1:])] * in_brackets  # (a) for (a + 1) as a
+                                     + [(begin, new, end), (begin, f"({new})", end)]):
+            after = (before + part.encode() + behind).decode()
             with contextlib.suppress(SyntaxError):
                 whole = ast.parse(textwrap.dedent("".join([*text[:row], after, *text[row + 1 :]]))).body[0]
                 if source(whole) == wanted:

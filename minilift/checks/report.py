@@ -43,6 +43,7 @@ MEND_WIDTH = 100  # a longer edit is shown as two lines, with marks where they d
 MENDED = "With this edit all claims hold:"
 MENDED_EACH = "With any one of these edits all claims hold:"
 MENDED_SOME = "With this edit fewer claims fail:"
+OF_REST = ", which are about where sweeps rest, not about how they get there:"
 LONG = 12  # rows of a report after which its failures are listed again, with their reasons
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 POSITIVE = "> 0"  # in the equation of a claim: the number must be so
@@ -227,9 +228,11 @@ class Mend:
         return "\n    ".join([f"{where}:", *lines])
 
 
-def told_of(mends):
+def told_of(mends, checks):
     """Return the line above some edits."""
-    return MENDED_SOME if mends[0].left else MENDED if len(mends) == 1 else MENDED_EACH
+    line = MENDED_SOME if mends[0].left else MENDED if len(mends) == 1 else MENDED_EACH
+    need_not_descend = any(check.kind == "decreases" and check.why == "it is not claimed" for check in checks)
+    return line.replace(":", OF_REST) if need_not_descend else line
 
 
 def common_length(some, others):
@@ -325,7 +328,8 @@ class Report:
         """Yield the report in parts: the table at once, then the edits, as soon as they are found, and the summary."""
         yield "\n".join(self._table())
         if self.mends:
-            yield "\n".join([told_of(self.mends), *(textwrap.indent(str(mend), "  ") for mend in self.mends)])
+            edits = [textwrap.indent(str(mend), "  ") for mend in self.mends]
+            yield "\n".join([told_of(self.mends, self.checks), *edits])
         elif self._found is not None:
             yield NOT_MENDED
         yield self.summary()
@@ -379,7 +383,7 @@ class Report:
                 reason = escape(f"→ {check.reason} (worst on {check.worst})")
                 rows.append(f"<tr {style}><td></td><td {LEFT} colspan='5'>{reason}</td></tr>")
         mends = "".join(f"<li><pre style='margin:0'>{escape(str(mend))}</pre></li>" for mend in self.mends)
-        told = f"<p>{told_of(self.mends)}</p><ul>{mends}</ul>" if mends else (
+        told = f"<p>{told_of(self.mends, self.checks)}</p><ul>{mends}</ul>" if mends else (
             f"<p>{NOT_MENDED}</p>" * (self._found is not None))
         return f"<table>{''.join(rows)}</table>{told}<p>{escape(self.summary())}</p>"
 

@@ -939,6 +939,29 @@ def test_an_edit_keeps_the_words_of_its_author():
         ('return [ "half" and x/3,(x) ]', 'return [ "half" and x/2,(x) ]')]
 
 
+def bracketed(x, n):
+    return x / (len(x) + n)
+
+
+def test_brackets_go_with_what_stands_in_them():
+    report = ml.verify(ml.Equal(bracketed, lambda x, n: x / len(x), draw=lambda rng: {
+        "x": rng.standard_normal(3 + int(rng.integers(4))), "n": 1.0}))
+    assert "return x / len(x)" in [mend.new for mend in report.mends]
+
+
+def without_link(x, z, u, A, b):
+    x = np.linalg.solve(A.T @ A + RHO * np.eye(len(z)), A.T @ b + RHO * z - u)  # u is scaled: RHO * (z - u)
+    z = RHO * (x + u) / (SHARE + RHO)
+    return {"x": x, "z": z, "u": u + x - z}
+
+
+def test_edits_of_a_sweep_that_need_not_descend_are_said_to_be_about_points_of_rest():
+    claim = ml.Decreases(lambda x, z, u, A, b: ((A @ x - b) ** 2).sum() / 2 + SHARE / 2 * (z**2).sum() + RHO * u @ (
+        x - z) + RHO / 2 * ((x - z) ** 2).sum(), without_link, draw(
+            x=normal(3), z=normal(3), u=normal(3), A=normal(6, 3), b=normal(6)), descends=False)
+    assert "about where sweeps rest" in str(ml.verify(claim))
+
+
 def lines_of(report):
     return "\n".join(map(str, report.mends))
 

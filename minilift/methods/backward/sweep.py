@@ -94,7 +94,8 @@ class Method(Settings):
     A subclass stores each argument of its constructor under its own name (see `Settings`), so that continuing a run
     with another value is refused. A newly assigned value takes effect from the next step, even if something has been
     derived from the old one. What it keeps between batches, a momentum say, it forgets in `reset`, returns in
-    `state_dict` and takes back in `load_state_dict`: otherwise a resumed run would go on without it.
+    `state_dict` and takes back in `load_state_dict`: otherwise a resumed run would go on without it. One that takes
+    several passes, such as sharpness-aware steps, defines `direction`; it leaves the parameters as they were.
 
     Attributes
     ----------
