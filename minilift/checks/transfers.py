@@ -401,7 +401,7 @@ def slope_reasons(sigma, case, slope, got):
     if where:
         return [f"it is right elsewhere, and wrong where {where}"]
     if np.max(off) <= 0.02 * np.max(abs(right)):
-        return ["it is nearly right: an approximation, or constants of few digits"]
+        return ["it is nearly right: a small term in it, an approximation, or constants of few digits"]
     power = exponent_of(slope, got)
     return [] if power is None else [f"it is σ'(z) to the power {power:.3g}: an exponent is wrong"]
 
