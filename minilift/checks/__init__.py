@@ -129,7 +129,8 @@ def verify(thing: Any = None, net: Network | None = None, X: Any = None, y: Any 
         sweep of a lifted method differs from its class's in order or updates, the report remarks on it: this may be a
         variant or a mistake, and giving `like` says that it should be neither.
     objective : callable, optional
-        For a method: ``objective(block, theta)``, a number that θ_l − d_l should minimise.
+        For a method: ``objective(block, theta)``, a number that θ_l − d_l should minimise. Outside a set it is inf,
+        with a slack of 1e-12, since θ_l − d_l is rounded.
 
         A method with neither of these, and not one of the package's, is run and checked for what holds of every method;
         but what it computes cannot be judged, and the report says so and does not pass.

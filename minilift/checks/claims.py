@@ -345,7 +345,7 @@ class Decreases(DrawnClaim):
     Parameters
     ----------
     energy : callable
-        From named arrays to a number.
+        From named arrays to a number; inf or NaN outside its domain.
     sweep : callable
         From named arrays to a dict of the new values of those that it changes.
     draw, name

@@ -60,9 +60,16 @@ class LossCase(Case):
 def loss_cases(loss, rng, xp):
     """Return a loss and random problems for it: one sample, one output, wide ones and tall ones.
 
-    Those in which it is NaN are left to one claim, unless there are no others.
+    Those in which it is NaN are left to one claim, unless there are no others; those that it refuses are left out.
     """
-    cases = [loss_case(loss, rng, xp, *size) for size in SIZES]
+    cases, refused = [], NotClaimed()
+    for size in SIZES:
+        try:
+            cases.append(loss_case(loss, rng, xp, *size))
+        except NotClaimed as error:
+            refused = error
+    if not cases:
+        raise refused
     return loss, [case for case in cases if not is_nan(loss, case)] or cases
 
 
@@ -105,13 +112,14 @@ def draw_targets(loss, rng, n, n_out):
         yield shares
         yield shares / shares.sum(axis=1, keepdims=True)
         yield from (np.floor(5 * shares), np.floor(5 * shares) + 1.0, np.sign(shares - 0.5))
-        yield shares  # if nothing suits
 
     for y in drawn():
-        with contextlib.suppress(ValueError, AttributeError):
-            loss.check_targets(y, n, n_out, np.float64)
+        with contextlib.suppress(ValueError):
+            if hasattr(loss, "check_targets"):
+                loss.check_targets(y, n, n_out, np.float64)
             return y
-    return y
+    raise NotClaimed(f"check_targets refuses the targets drawn for {n_out} output{'s' * (n_out > 1)}: numbers, shares, "
+                     "rows of probabilities, counts and signs")
 
 
 @claim("loss", "the gradient", "∇L_y(z), G_D = ∂J/∂z_D", "ProxProp (8), (12)")
@@ -376,7 +384,8 @@ def loss_keeps_float32(loss, case):
 @claim("loss", "finite for large outputs", "|L(±1000)|, |∇L(±1000)| < ∞", "float64")
 def loss_is_safe(loss, case):
     for n, n_out, tau in SIZES:
-        if is_nan(loss, loss_case(loss, np.random.default_rng(12), case.xp, n, n_out, tau)):
+        other = tried(loss_case, loss, np.random.default_rng(12), case.xp, n, n_out, tau)
+        if other and is_nan(loss, other):
             return Finding(math.inf, 0.0, "no value may be NaN or inf", (
                 f"it is NaN for {n} sample{'s' * (n > 1)} with {n_out} output{'s' * (n_out > 1)}: 0/0, as of a "
                 "division by one less than their number, or the log or root of a negative number",))

@@ -14,7 +14,7 @@ from minilift.checks.cases import Case
 from minilift.checks.losses import draw_targets
 from minilift.checks.maps import design_matrix, samples_left_out
 from minilift.checks.numeric import DIFFERENCES, EXACT, Tangents, compare, dense, directional, gradient, tried
-from minilift.checks.report import LEFT_CHANGED, Guess, claim, nothing_of, only_if, worst_of
+from minilift.checks.report import LEFT_CHANGED, Guess, NotClaimed, claim, nothing_of, only_if, worst_of
 from minilift.checks.transfers import move, smooth_at
 from minilift.energy import replaced
 from minilift.layers.activations import ReLU, Sigmoid, Tanh
@@ -349,16 +349,24 @@ def given_case(net, backend, X, y, rng):
     """Return the case with the user's own batch."""
     double = double_net(net, backend)
     layout, double.input_layout = double.input_layout, net.input_layout
-    y = draw_targets(net.loss_function, rng, len(X), net.shapes[-1][0]) if y is None else y
+    y = targets_of(net, rng, len(X)) if y is None else y
     X, y = (to_numpy(array) for array in double.checked_batch(X, y))
     double.input_layout = layout  # from here on X is in the layout that the first map takes
     return NetCase(f"the given batch, N = {len(X)}", double.xp, double, X, y)
 
 
+def targets_of(net, rng, n):
+    """Draw targets for n samples of a network, or raise a `ValueError` if its loss refuses them."""
+    try:
+        return draw_targets(net.loss_function, rng, n, net.shapes[-1][0])
+    except NotClaimed as why:
+        raise ValueError(f"{why}; give X and y") from None
+
+
 def net_case(net, backend, rng, label, n, parameters):
     """Return one case of a network; points too near a kink of a transfer are drawn again."""
     net = double_net(net, backend)
-    y = draw_targets(net.loss_function, rng, n, net.shapes[-1][0])
+    y = targets_of(net, rng, n)
     for norm in net.norms if parameters != "own" else ():
         move(norm.scale_shift)
     for _ in range(100):

@@ -474,6 +474,32 @@ def test_right_losses_of_their_own_targets_hold(loss, seed):
     assert any(check.passed for check in report.checks if check.claim == "the gradient")
 
 
+class OfPairs(Cosine):
+    """It refuses single outputs, for which it has no slope."""
+
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        if n_out < 2:
+            raise ValueError("y: two outputs at least")
+        return super().check_targets(y, samples, n_out, dtype, xp)
+
+
+class OfTenths(Margin):
+    def check_targets(self, y, samples, n_out, dtype, xp=np):
+        raise ValueError("y: tenths are expected")
+
+
+def test_targets_that_a_loss_refuses_are_not_used():
+    report = ml.verify(OfPairs())
+    report.raise_for_failures()
+    assert next(check.problems for check in report.checks if check.claim == "the gradient") == 4
+    report = ml.verify(OfTenths())
+    assert not report.passed
+    assert not report.failures
+    assert "check_targets refuses the targets drawn" in report.checks[0].why
+    with pytest.raises(ValueError, match="give X and y"):
+        ml.verify(ml.BackProp(), ml.mlp([3, 2], loss=OfTenths()))
+
+
 class Exchanged(ml.Loss):
     def __init__(self, q=0.3):
         super().__init__()
