@@ -344,12 +344,14 @@ def restrains(case, name, moved):
 def kept_sums(case, name):
     """Return the axis along which a sweep keeps the sums of an array of positive entries, a simplex; None if none.
 
-    Nothing is claimed about the energy off the simplex.
+    Nothing is claimed about the energy off the simplex, to which the first sweep may lead.
     """
-    old, new = case.values[name], swept(case, case.values)[0][name]
-    if not isinstance(old, np.ndarray) or not old.ndim or np.array_equal(old, new) or min(old.min(), new.min()) < 0:
+    old, after = case.values[name], swept(case, case.values)[0]
+    if not isinstance(old, np.ndarray) or not old.ndim or np.array_equal(old, after[name]):
         return None
-    return next((axis for axis in (-1, 0) if np.allclose(old.sum(axis=axis), new.sum(axis=axis), rtol=1e-9)), None)
+    pairs = (old, after[name]), (after[name], tried(lambda: swept(case, after)[0][name]))
+    return next((axis for axis in (-1, 0) for one, other in pairs if other is not None and min(
+        one.min(), other.min()) >= 0 and np.allclose(one.sum(axis=axis), other.sum(axis=axis), rtol=1e-9)), None)
 
 
 def size_of(value):

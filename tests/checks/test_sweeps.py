@@ -330,3 +330,26 @@ def squared_weights(w, X, y):
 def test_an_energy_that_a_number_makes_flat_or_undefined_explains_nothing():
     tells("not stationary in w", "RHO", ml.Decreases(cauchy, squared_weights, draw(w=normal(3), X=normal(14, 3),
                                                                                   y=normal(14))))
+
+
+SPREAD = np.array([0.5, 1.5])
+
+
+def mixture(mu, w, x):
+    return -np.log((w / w.sum() * np.exp(-(((x[:, None] - mu) / SPREAD) ** 2) / 2) / SPREAD).sum(axis=1)).sum()
+
+
+def expected(mu, w, x):
+    r = w * np.exp(-(((x[:, None] - mu) / SPREAD) ** 2) / 2) / SPREAD
+    r = r / r.sum(axis=1, keepdims=True)
+    return {"mu": (r * x[:, None]).sum(axis=0) / r.sum(axis=0), "w": r.mean(axis=0)}
+
+
+@pytest.mark.parametrize("seed", [2, 30, 31])
+def test_shares_that_begin_off_the_simplex_are_judged_on_it(seed):
+    """One of them may become 0, and the energy would fall with less than nothing of it."""
+    def given(rng):
+        return {"mu": rng.normal(size=2), "w": rng.uniform(0.5, 1, 2),
+                "x": np.concatenate([rng.normal(-2, 0.5, 10), rng.normal(2, 1.5, 10)])}
+
+    ml.verify(ml.Decreases(mixture, expected, draw=given), seed=seed).raise_for_failures()
