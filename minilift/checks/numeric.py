@@ -443,7 +443,8 @@ def usual_reasons(got, expected, variants, factors, terms, theta):
             yield name
     for name, variant in variants.items():
         for text, factor in factors.items():
-            if fits(got, factor * np.asarray(variant), expected):
+            # minus a variant is seldom two mistakes, and more often another one
+            if np.all(np.asarray(factor) > 0) and fits(got, factor * np.asarray(variant), expected):
                 yield f"{name}; besides, {text}"
     factor = fitted_factor(got, expected)
     if got.size > 1 and abs(factor) > 1e-12 and fits(got, factor * expected, expected):
