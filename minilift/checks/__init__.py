@@ -268,10 +268,18 @@ def claims_over(kind, thing, subject, cases):
 
 
 def of_one_cause(checks):
-    """Return the checks of a thing; where a claim fails because another does, whose reason is known, without one."""
-    said = {check.claim for check in checks if has_reason(check)}
-    return [replace(check, reason=NO_REASON) if has_reason(check) and FOLLOWS.get(check.claim) in said else check
-            for check in checks]
+    """Return the checks of a thing; where a claim fails because another does, whose reason is known, without one.
+
+    A cause that it alone names is kept; a constant factor is none, since it may fit by chance.
+    """
+    said = {check.claim: check.reason for check in checks if has_reason(check)}
+
+    def follows(check):
+        first = said.get(FOLLOWS.get(check.claim), "")
+        is_cause = check.reason.startswith("likely: ") and "off by" not in check.reason
+        return has_reason(check) and first and not (first.startswith("seen: ") and is_cause)
+
+    return [replace(check, reason=NO_REASON) if follows(check) else check for check in checks]
 
 
 def has_reason(check):
