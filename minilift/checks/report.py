@@ -463,7 +463,8 @@ def setting_reason(claim, thing, cases):
             other = copy.copy(thing)
             object.__setattr__(other, name, 1.0)
             if all(holds_in(claim, other, case) for case in cases):
-                return f"seen: it would be right if {name} were 1: a factor {name}, or a power of it, is amiss"
+                return (f"seen: it would be right if {name} were 1: a factor {name}, or a power of it, is amiss, or "
+                        f"what {name} − 1 multiplies")
     return ""
 
 

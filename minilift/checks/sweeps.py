@@ -350,8 +350,10 @@ def kept_sums(case, name):
     if not isinstance(old, np.ndarray) or not old.ndim or np.array_equal(old, after[name]):
         return None
     pairs = (old, after[name]), (after[name], tried(lambda: swept(case, after)[0][name]))
-    return next((axis for axis in (-1, 0) for one, other in pairs if other is not None and min(
-        one.min(), other.min()) >= 0 and np.allclose(one.sum(axis=axis), other.sum(axis=axis), rtol=1e-9)), None)
+    pairs = [(one, other) for one, other in pairs if other is not None and not np.array_equal(one, other)
+             and min(one.min(), other.min()) >= 0]  # what does not move keeps everything
+    return next((axis for axis in (-1, 0) for one, other in pairs
+                 if np.allclose(one.sum(axis=axis), other.sum(axis=axis), rtol=1e-9)), None)
 
 
 def size_of(value):

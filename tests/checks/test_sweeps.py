@@ -353,3 +353,10 @@ def test_shares_that_begin_off_the_simplex_are_judged_on_it(seed):
                 "x": np.concatenate([rng.normal(-2, 0.5, 10), rng.normal(2, 1.5, 10)])}
 
     ml.verify(ml.Decreases(mixture, expected, draw=given), seed=seed).raise_for_failures()
+
+
+def test_shares_that_are_all_0_lie_on_no_simplex():
+    """Every step from there would leave it, and the energy would look stationary."""
+    claim = ml.Decreases(lambda x, w: ((x - 1) ** 2).sum() + ((w - 1) ** 2).sum(), lambda x, w: {
+        "x": np.ones_like(x), "w": np.zeros_like(w)}, lambda rng: {"x": rng.random(3), "w": rng.random(2) / 9})
+    assert "not stationary in w" in reasons(ml.verify(claim))
