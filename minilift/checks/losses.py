@@ -23,7 +23,7 @@ from minilift.checks.cases import (
 )
 from minilift.checks.minima import lowest_around_result, minimum_case, minimum_finding, reaches
 from minilift.checks.numeric import OFF, Asked, compare, dense, fits, gradient, is_soon_off, seen_last, tried
-from minilift.checks.report import Finding, Guess, NotClaimed, claim, only_if
+from minilift.checks.report import EXPLICIT, Finding, Guess, NotClaimed, claim, only_if
 from minilift.layers.losses import Loss
 
 FAR = 4.0  # outputs this many times those drawn may still occur in training
@@ -417,7 +417,25 @@ def loss_prox(loss, case):
         if lower_beside(partial(objective, v=v, tau=tau, weight_of_a_sample=weight), prox(v, tau)):
             return minimum_finding(objective, "u", prox, v, v=v, tau=tau, **given) if Asked.measured else Finding(
                 math.inf, 0.0, "a probe is lower")
-    return minimum_finding(*posed, v=case.w, tau=case.tau * len(case.w), **given)
+    finding = minimum_finding(*posed, v=case.w, tau=case.tau * len(case.w), **given)
+    return finding.retold(lambda known: [reason for reason in known if EXPLICIT not in reason or tried(
+        is_explicit, loss, case, prox)])
+
+
+def is_explicit(loss, case, prox):
+    """Whether a prox takes a multiple of the gradient at its argument, the same one near to the targets and far away.
+
+    One that only chooses its piece by the argument does so on some pieces.
+    """
+    beside = case.y if case.y.shape == case.w.shape else 0
+    shares = []
+    for nearer in (1.0, 0.3, 0.03):
+        v = beside + nearer * (case.w - beside)
+        step, slope = v - prox(v, case.tau * len(v)), case.call(loss.gradient, v, case.y)
+        shares.append(np.vdot(step, slope) / np.vdot(slope, slope))
+        if not np.max(abs(step - shares[-1] * slope)) <= 1e-4 * np.max(abs(step)):
+            return False
+    return np.ptp(shares) <= 1e-4 * max(shares)
 
 
 def prox_problem(loss, case):

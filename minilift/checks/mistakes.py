@@ -40,7 +40,7 @@ def alterations(values):
             yield f"{name} is transposed", value.T
         if np.all(value > 0):
             yield f"{name} is squared", value**2
-            yield f"the root of {name} stands where {name} should", value**0.5
+            yield f"as if {name} were its root: {name} stands where {name}² should, say", value**0.5
         for other in (one for one in numbers if one != name):
             factor = f"a factor {other} is missing, or too many"
             yield f"as if {name} were {name}·{other}: {factor}", value * numbers[other]

@@ -474,6 +474,34 @@ def test_right_losses_of_their_own_targets_hold(loss, seed):
     assert any(check.passed for check in report.checks if check.claim == "the gradient")
 
 
+class Huber(ml.Loss):
+    def __init__(self, delta=0.8):
+        super().__init__()
+        self.delta = delta
+
+    def value_per_sample(self, z, y):
+        r = abs(z - y)
+        return np.where(r <= self.delta, r * r / 2, self.delta * (r - self.delta / 2)).sum(axis=-1)
+
+    def gradient(self, z, y):
+        return np.clip(z - y, -self.delta, self.delta) * self.weight(len(z))
+
+    def prox(self, v, y, tau):
+        r, c = v - y, tau * self.weight(len(v))
+        return y + np.where(abs(r) <= self.delta, r / (1 + c), r - c * self.delta * np.sign(r))  # to be δ(1 + c)
+
+
+class HuberExplicit(Huber):
+    def prox(self, v, y, tau):
+        return v - tau * self.gradient(v, y)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_prox_that_chooses_its_piece_wrongly_is_not_called_explicit(seed):
+    assert "explicit" not in ml.verify(Huber(), seed=seed).failures[0].reason
+    assert "it is explicit, not implicit" in ml.verify(HuberExplicit(), seed=seed).failures[0].reason
+
+
 class OfPairs(Cosine):
     """It refuses single outputs, for which it has no slope."""
 
