@@ -414,7 +414,10 @@ class DrawnCase(Case):
         values, wanted = self.values if values is None else values, self.wanted[role]
         lent = {name: self.lend(value) if isinstance(value, np.ndarray) else mapped(self.lend, value)
                 for name, value in values.items() if wanted is None or name in wanted}
-        return on_host(getattr(self.thing, role)(**lent))
+        result = getattr(self.thing, role)(**lent)
+        if result is None:
+            raise TypeError(f"{role} returns None: is a return missing?")
+        return on_host(result)
 
     def block(self, value=None):
         """Return a value of the block, by default the drawn one, as a vector."""

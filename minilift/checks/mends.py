@@ -38,7 +38,7 @@ import numpy as np
 
 from minilift.checks.edits import CLIPS, CONJUGATE, GUARD, edits_of, literals_in, pieces_in, wraps_in
 from minilift.checks.numeric import Asked
-from minilift.checks.report import RUNS, Mend, NotClaimed, measured
+from minilift.checks.report import RUNS, Mend, NotClaimed, measured, unmeasured
 from minilift.support.settings import codes_in, contents, plain
 
 SECONDS = 5.0  # of processor time, after which no further edit is tried: other work on the machine makes no difference
@@ -742,7 +742,10 @@ def left_by(problem, own, codes):
         if not problem.is_same(own.copied(codes)):
             return None
         with Asked.only(measured=True):
-            return still_failing(problem.checks, problem.verified(own.copied(codes)))
+            after = problem.verified(own.copied(codes))
+        if unmeasured(after) and not unmeasured(problem.checks):  # what is not looked at does not fail
+            return None
+        return still_failing(problem.checks, after)
     except STOPPED:
         return None
 

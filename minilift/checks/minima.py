@@ -429,6 +429,8 @@ def explicit_reasons(case, u, old):
     # differences of a curved energy have an error of 1e-6
     along = np.max(abs(old - u - share * slope)) <= 1e-5 * np.max(abs(old - u))
     rate = any(isinstance(value, float) and abs(share - value) <= 1e-5 * value for value in case.values.values())
+    if along and not math.isfinite(case.at(old + 10 * (u - old))):
+        return []  # in a bounded domain a step may end at the boundary, along whatever
     length = best_length(case, old, u - old) if along and not rate else math.nan
     if math.isfinite(length) and is_lowest(case, old + length * (u - old), case.thing.tolerance):
         return []  # the minimiser lies along the gradient: only the length is wrong

@@ -44,6 +44,7 @@ MENDED = "With this edit all claims hold:"
 MENDED_EACH = "With any one of these edits all claims hold:"
 MENDED_SOME = "With this edit fewer claims fail:"
 OF_REST = ", which are about where sweeps rest, not about how they get there:"
+OF_SHAPES = "could not be broadcast together"  # in NumPy's error for arrays that do not fit
 LONG = 12  # rows of a report after which its failures are listed again, with their reasons
 NOT_MENDED = "None of the small edits of your code that were tried makes a claim hold that fails."
 POSITIVE = "> 0"  # in the equation of a claim: the number must be so
@@ -414,7 +415,9 @@ def check_claim(claim, thing, subject, cases):
         reason = setting_reason(claim, thing, [case for case, _ in failing]) or reason
     if failing and holding:
         reason = placed(claim, thing, reason, failing, holding)
-    if raising:
+    if raising and OF_SHAPES in raising[0][1].reasons[0]:  # an array of another batch, say: no other guess fits it
+        reason = f"likely: {error_of(raising).strip()}: the wrong axis, or an array kept from another batch"
+    elif raising:
         reason += f"; besides, {error_of(raising)}"
     return Check(*names, float(worst.number), worst.tolerance, worst.why, not failing, reason, len(findings),
                  case.label)

@@ -427,3 +427,36 @@ def test_at_the_tip_of_a_cone_it_is_not_called_a_local_minimiser():
     claim = ml.Argmin(distance_in_cone, onto_cone, "p", lambda rng: {
         "p": np.array([0.3, 0.1, 0.2, 0.9]) + 0.2 * rng.random(4), "q": rng.standard_normal(4)})
     tells("it is zero", "local minimiser", claim)
+
+
+def no_return(v):
+    np.maximum(v, 0)
+
+
+def onto_increasing(v):
+    return np.concatenate([v[:1], np.cumsum(abs(v[1:])) + v[0]])
+
+
+def increasing(z, v):
+    return np.inf if np.any(np.diff(z) < -1e-9) else ((z - v) ** 2).sum()
+
+
+def beside(rng):
+    return {"z": np.sort(rng.normal(size=5)), "v": rng.normal(size=5)}
+
+
+def test_an_update_that_returns_nothing_fails_and_is_no_mend():
+    tells("update returns None", "ties", ml.Argmin(lambda z, v: ((z - v) ** 2).sum(), no_return, "z", beside))
+    for mend in ml.verify(ml.Argmin(increasing, lambda v: v - 1.0, "z", beside)).mends:
+        assert ".append" not in mend.new
+
+
+def test_a_step_to_the_boundary_of_a_set_is_not_called_explicit():
+    """The minimiser over the box is its corner, −sign g."""
+    def energy(d, g):
+        return g @ d if np.max(abs(d)) <= 1 + 1e-12 else np.inf
+
+    report = ml.verify(ml.Argmin(energy, lambda g: -g / abs(g).max(), "d", lambda rng: {
+        "d": 0.3 * rng.uniform(-1, 1, 4), "g": rng.normal(size=4)}))
+    assert report.failures
+    assert "explicit" not in reasons(report)

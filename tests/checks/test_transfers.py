@@ -845,3 +845,18 @@ def test_of_claims_that_follow_from_one_another_one_has_a_reason():
                                                "one-sided ones"}
     assert any(check.claim == "the derivative" for check in told)
     assert {check.reason for check in report.failures if check.kind == "network"} == {"see transfer Sloped() below"}
+
+
+class FirstMask(ml.Transfer):
+    """It keeps the mask of the first batch for ever."""
+
+    def apply(self, z, training=False, rng=None):
+        mask = self.__dict__.setdefault("mask", (z > 0).astype(z.dtype))
+        return z * (z > 0), mask
+
+    def adjoint(self, z, a, aux, g):
+        return g * aux
+
+
+def test_shapes_that_do_not_fit_are_told_for_what_they_are():
+    tells("array kept from another batch", "mean, norm or deviation", FirstMask())
