@@ -1066,3 +1066,25 @@ def test_a_method_must_not_leave_the_parameters_moved():
 
 def test_wrong_steps_of_such_a_method_are_seen():
     tells("off by the constant factor 1.5", "must define propose", Elsewhere(), like=AscendedInCopy())
+
+
+class ByEpoch(ml.Method):
+    def __init__(self, rate=0.5):
+        self.rate, self.epoch = rate, 0
+
+    def start_epoch(self, epoch):
+        self.epoch = epoch
+
+    def propose(self, block):
+        return block.phi.adjoint_theta(block.a, block.g) / (1 + self.rate * self.epoch)
+
+
+class OneAhead(ByEpoch):
+    def start_epoch(self, epoch):
+        self.epoch = epoch + 1
+
+
+def test_a_schedule_that_is_an_epoch_ahead_is_seen():
+    """Until an epoch is announced, it is right."""
+    tells("after start_epoch(0) it is not", "first epoch already", OneAhead(), like=ByEpoch())
+    ml.verify(ByEpoch(), like=ByEpoch(0.5)).raise_for_failures()
